@@ -1,0 +1,208 @@
+"""A Llama checkpoint as an ONNX package: decode with a KV cache, fp32 or int8, one file tree that needs no
+torch.
+
+onnxruntime-genai's model builder writes the graph (GroupQueryAttention, MatMulNBits). Two edits make it ours:
+the LM head sees only each row's last token (a prefill of 64 prompts would else give gigabytes of logits),
+and the int8 model reads its embedding from the LM head's int8 table (the builder keeps a second one in
+fp32, which is half of a small model). Equal checkpoints give equal bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from llm_assets.artifacts import PACKAGE, read_json, write_json
+from llm_assets.errors import UserError
+
+if TYPE_CHECKING:
+    import onnx
+
+Precision = Literal["int8", "fp32"]
+MODEL, DATA = "model.onnx", "model.onnx.data"
+BLOCKS = (128, 64, 32)  # weights that share one int8 scale: the largest that divides the hidden size is used
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def export_package(
+    checkpoint: Path, out: Path, precision: Precision, parent: str, extra: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write `out` (created if need be): model, tokenizer and `package.json`, whose content is returned.
+
+    parent: the asset that the checkpoint is a version of. extra: more entries of `package.json` (labels,
+    tasks …). Raises UserError for an architecture other than Llama's or untied embeddings with int8.
+    """
+    config = read_json(checkpoint / "config.json")
+    if config.get("architectures") != ["LlamaForCausalLM"]:
+        raise UserError(
+            f"{parent} is a {config.get('architectures')}; packages are exported from LlamaForCausalLM"
+        )
+    if precision == "int8" and not config.get("tie_word_embeddings"):
+        raise UserError(f"{parent} has untied embeddings; export it with precision fp32, or tie them")
+    if precision == "int8" and config["hidden_size"] % BLOCKS[-1]:
+        raise UserError(
+            f"{parent}: int8 needs a hidden size divisible by {BLOCKS[-1]}, not {config['hidden_size']}"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="llm-assets-export-") as scratch:
+        folder = Path(scratch)
+        block = next((size for size in BLOCKS if config["hidden_size"] % size == 0), BLOCKS[-1])
+        _build(checkpoint, folder, precision, block)
+        _save(_edit(folder / MODEL, precision), out)
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(checkpoint / name, out / name)
+    package = {
+        "format": 1,
+        "precision": precision,
+        "parent": parent,
+        "context": config["max_position_embeddings"],
+        "layers": config["num_hidden_layers"],
+        "kv_heads": config["num_key_value_heads"],
+        "head_dim": config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
+        "vocab": config["vocab_size"],
+        "eos": config["eos_token_id"],
+        "pad": config["pad_token_id"],
+        **(extra or {}),
+    }
+    write_json(package, out / PACKAGE)
+    return package
+
+
+def model_bytes(folder: Path) -> int:
+    """Bytes of the weights and the graph of a checkpoint or package; tokenizer and metadata are not
+    counted.
+    """
+    files = [*folder.glob("*.safetensors"), *folder.glob(MODEL + "*")]
+    return sum(path.stat().st_size for path in files)
+
+
+def _build(checkpoint: Path, folder: Path, precision: Precision, block: int) -> None:
+    options = [f"block_size={block}"] if precision == "int8" else []
+    cache = str(folder / "cache")
+    with _quiet() as output:
+        from onnxruntime_genai.models import builder
+
+        try:
+            parsed = builder.parse_extra_options(
+                "", str(checkpoint), str(folder), precision, "cpu", cache, options
+            )
+            builder.create_model("", str(checkpoint), str(folder), precision, "cpu", cache, **parsed)
+        except Exception as error:
+            raise RuntimeError(f"the ONNX export failed: {error}\n{output.getvalue()[-2000:]}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[io.StringIO]:
+    """Catch the builder's prints and bars, and undo the root log handler that onnxruntime's quantizer
+    installs.
+    """
+    output, root = io.StringIO(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    quantizer = logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer")
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            quantizer.setLevel(logging.CRITICAL)
+            yield output
+    finally:
+        root.handlers[:], root.level = handlers, level
+
+
+def _edit(path: Path, precision: Precision) -> onnx.ModelProto:
+    import onnx
+
+    model = onnx.load(str(path))
+    model.producer_version = ""
+    _last_position(model)
+    if precision == "int8":
+        _share_embedding(model)
+    return model
+
+
+def _node(model: onnx.ModelProto, prefix: str) -> tuple[int, onnx.NodeProto]:
+    found = [(index, node) for index, node in enumerate(model.graph.node) if node.name.startswith(prefix)]
+    if len(found) != 1:
+        raise RuntimeError(
+            f"the exported graph has {len(found)} nodes {prefix}*; the model builder has changed"
+        )
+    return found[0]
+
+
+def _last_position(model: onnx.ModelProto) -> None:
+    """Logits [batch, vocab] of each row's last token: index min(tokens in the row, tokens of this call) -
+    1.
+    """
+    from onnx import TensorProto, helper
+
+    position, head = _node(model, "/lm_head/MatMul")
+    counts = next(name for node in model.graph.node if node.op_type == "ReduceSum" for name in node.output)
+    constants = {"last/one": ([1], [1]), "last/axis": ([1], [1])}
+    for name, (shape, values) in constants.items():
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, shape, values))
+    nodes = [
+        helper.make_node("Shape", ["input_ids"], ["last/width"], name="last/Shape", start=1, end=2),
+        helper.make_node("Min", [counts, "last/width"], ["last/count"], name="last/Min"),
+        helper.make_node("Sub", ["last/count", "last/one"], ["last/index"], name="last/Sub"),
+        helper.make_node("Unsqueeze", ["last/index", "last/axis"], ["last/rows"], name="last/Unsqueeze"),
+        helper.make_node(
+            "GatherND", [head.input[0], "last/rows"], ["last/hidden"], name="last/GatherND", batch_dims=1
+        ),
+    ]
+    head.input[0] = "last/hidden"
+    for offset, node in enumerate(nodes):
+        model.graph.node.insert(position + offset, node)
+    logits = next(value for value in model.graph.output if value.name == "logits")
+    vocab = logits.type.tensor_type.shape.dim[2].dim_value
+    logits.CopyFrom(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch_size", vocab]))
+    del model.graph.value_info[:]
+
+
+def _share_embedding(model: onnx.ModelProto) -> None:
+    """Replace the fp32 embedding by a look-up in the LM head's table: uint8 [vocab, blocks, block], zero
+    point 128.
+    """
+    from onnx import TensorProto, helper
+
+    _, head = _node(model, "/lm_head/MatMul")
+    position, gather = _node(model, "/model/embed_tokens/Gather")
+    table, scales = head.input[1], head.input[2]
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    width = next(attribute.i for attribute in head.attribute if attribute.name == "K")
+    for name, values in (("embed/axis", [2]), ("embed/shape", [0, 0, width])):
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [len(values)], values))
+    nodes = [
+        helper.make_node("Unsqueeze", [scales, "embed/axis"], ["embed/scales"], name="embed/Unsqueeze"),
+        helper.make_node(
+            "GatherBlockQuantized",
+            [table, "input_ids", "embed/scales"],
+            ["embed/blocks"],
+            name="embed/GatherBlockQuantized",
+            domain="com.microsoft",
+            bits=8,
+            block_size=weights[table].dims[2],
+            gather_axis=0,
+            quantize_axis=2,
+        ),
+        helper.make_node(
+            "Reshape", ["embed/blocks", "embed/shape"], [gather.output[0]], name="embed/Reshape"
+        ),
+    ]
+    model.graph.initializer.remove(weights[gather.input[0]])
+    model.graph.node.remove(gather)
+    for offset, node in enumerate(nodes):
+        model.graph.node.insert(position + offset, node)
+
+
+def _save(model: onnx.ModelProto, out: Path) -> None:
+    import onnx
+
+    for name in (MODEL, DATA):
+        (out / name).unlink(missing_ok=True)
+    onnx.save(
+        model, str(out / MODEL), save_as_external_data=True, all_tensors_to_one_file=True, location=DATA
+    )

@@ -1,0 +1,221 @@
+"""The one path every artifact takes: fingerprint, look-up, computation in a fresh folder, one atomic commit.
+
+`@artifact_asset` turns a function of a `Job` into a Dagster asset. The function writes files into `job.out` and
+returns a `Summary`; everything else happens here, once for all stages.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from llm_assets.artifacts import Progress, Summary
+from llm_assets.errors import UserError
+from llm_assets.graph import NODES, ExternalState, Node, fingerprint
+from llm_assets.progress import Update, announce, reporter
+from llm_assets.recipe import Recipe
+from resources.store import MAIN, Version, VersionStore
+
+if TYPE_CHECKING:
+    from resources.workspace import RecipeResource, StoreResource
+
+OWNERS = ["team:llm-assets"]
+PROCESS_TAG = "llm-assets/process"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage's function works with. `out` is empty, writable and private to this computation."""
+
+    recipe: Recipe
+    inputs: Mapping[str, Path]
+    versions: Mapping[str, Version]
+    previous: Version | None
+    out: Path
+    home: Path
+    progress: Progress
+    log: Callable[[str], object]
+
+
+def artifact_asset(
+    *,
+    group: str,
+    config: tuple[str, ...],
+    kinds: Collection[str],
+    code_version: str,
+    seconds: float,
+    inputs: tuple[str, ...] = (),
+    external_state: ExternalState | None = None,
+) -> Callable[[Callable[[Job], Summary]], dg.AssetsDefinition]:
+    """Declare an asset; see `graph.Node` for `config`, `external_state` and `seconds`."""
+
+    def declare(compute: Callable[[Job], Summary]) -> dg.AssetsDefinition:
+        name = compute.__name__
+        node = NODES[name] = Node(name, inputs, config, code_version, seconds, external_state)
+
+        @dg.asset(
+            name=name,
+            deps=list(inputs),
+            group_name=group,
+            kinds=set(kinds),
+            owners=OWNERS,
+            tags={"stage": group},
+            code_version=code_version,
+            description=compute.__doc__,
+            required_resource_keys={"recipe", "store"},
+        )
+        def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+            try:
+                return _materialize(context, node, compute)
+            except UserError as error:
+                announce(Update(name, "failed", note=str(error)))
+                raise dg.Failure(description=str(error), allow_retries=False) from None
+
+        return asset
+
+    return declare
+
+
+def run_branch(run: dg.DagsterRun) -> str:
+    """The branch of a run; a re-execution from failure goes on with the branch of the run it repeats."""
+    return f"run/{run.root_run_id or run.run_id}"
+
+
+def _materialize(
+    context: dg.AssetExecutionContext, node: Node, compute: Callable[[Job], Summary]
+) -> dg.MaterializeResult:
+    recipe_resource: RecipeResource = context.resources.recipe
+    store_resource: StoreResource = context.resources.store
+    recipe, home, store = recipe_resource.load(), store_resource.folder, store_resource.open()
+    context.instance.add_run_tags(context.run_id, {PROCESS_TAG: process_mark()})
+    branch = run_branch(context.run)
+    store.open_branch(branch)
+    started = time.monotonic()
+    announce(Update(node.name, "started"))
+    heads = store.heads(branch)
+    versions = _input_versions(node, heads)
+    key = fingerprint(node, recipe, home, {name: v.data_version for name, v in versions.items()})
+    work_seconds = 0.0
+    found = store.find(node.name, key)
+    if found is not None:
+        version = store.adopt(branch, found)
+        context.log.info(f"{node.name}: computed before from the same inputs; version {version.data_version} reused")
+    else:
+        out = _work_folder(home)
+        try:
+            job = Job(
+                recipe=recipe,
+                inputs={name: store.checkout(v) for name, v in versions.items()},
+                versions=versions,
+                previous=store.heads(MAIN).get(node.name),
+                out=out,
+                home=home,
+                progress=reporter(node.name, context.log.info),
+                log=context.log.info,
+            )
+            begun = time.monotonic()
+            summary = compute(job)
+            work_seconds = time.monotonic() - begun
+            metadata = {
+                "summary": summary.to_json(),
+                "run": context.run_id,
+                "recipe": recipe.name,
+                "code_version": node.code_version,
+                "work_seconds": round(work_seconds, 2),
+            }
+            version = store.write(branch, node.name, out, fingerprint=key, inputs=versions, metadata=metadata)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            free = shutil.disk_usage(home).free // 2**20
+            raise UserError(
+                f"{node.name}: the disk that holds {home} is full ({free} MiB free). Free some space and run again; "
+                "nothing was half-written, and what is finished is kept."
+            ) from error
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
+    announce(
+        Update(
+            node.name,
+            "reused" if found else "computed",
+            work_seconds=work_seconds,
+            storage_seconds=time.monotonic() - started - work_seconds,
+        )
+    )
+    return dg.MaterializeResult(
+        metadata=_shown(version, reused=found is not None), data_version=dg.DataVersion(version.data_version)
+    )
+
+
+def _input_versions(node: Node, heads: Mapping[str, Version]) -> dict[str, Version]:
+    missing = [name for name in node.inputs if name not in heads]
+    if missing:
+        raise UserError(
+            f"{node.name} needs {', '.join(missing)}, which no published run has made. Materialize "
+            f"{', '.join(missing)} too (a run is published when it has succeeded; the Dagster daemon does that for "
+            "runs started in the UI)."
+        )
+    return {name: heads[name] for name in node.inputs}
+
+
+def _work_folder(home: Path) -> Path:
+    """A fresh folder; those of processes that died are removed on the way."""
+    root = home / "work"
+    root.mkdir(parents=True, exist_ok=True)
+    for folder in root.iterdir():
+        if not process_alive(folder.name.rpartition("-")[0]):
+            shutil.rmtree(folder, ignore_errors=True)
+    folder = root / f"{process_mark()}-{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    return folder
+
+
+def process_mark() -> str:
+    """`pid-start time`: names this process and never a later one with the same id."""
+    import psutil
+
+    return f"{os.getpid()}-{int(psutil.Process().create_time())}"
+
+
+def process_alive(mark: str) -> bool:
+    import psutil
+
+    pid, _, born = mark.partition("-")
+    try:
+        process = psutil.Process(int(pid))
+        return int(process.create_time()) == int(born) and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ValueError):
+        return False
+
+
+def _shown(version: Version, reused: bool) -> dict[str, Any]:
+    """The metadata a person sees on the materialization."""
+    from llm_assets.pictures import bar_chart, line_chart, table
+
+    summary = version.summary
+    shown: dict[str, Any] = {
+        "dagster/uri": f"store://{version.asset}@{version.data_version}",
+        "version": version.data_version,
+        "commit": version.commit,
+        "reused": reused,
+        "work_seconds": version.metadata["work_seconds"],
+    }
+    if "rows" in summary.metrics:
+        shown["dagster/row_count"] = int(summary.metrics["rows"])
+    shown |= {name: value for name, value in summary.metrics.items() if name not in shown}
+    shown |= {title: dg.MetadataValue.md(line_chart(title, points)) for title, points in summary.curves.items() if points}
+    shown |= {title: dg.MetadataValue.md(bar_chart(title, values)) for title, values in summary.bars.items() if values}
+    if summary.samples:
+        shown["samples"] = dg.MetadataValue.md(table(summary.samples))
+    if summary.note:
+        shown["note"] = dg.MetadataValue.md(summary.note)
+    return shown

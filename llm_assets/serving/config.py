@@ -1,0 +1,42 @@
+"""The recipe's `serving` section."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from llm_assets.config import Section
+
+
+class PromotionConfig(Section):
+    """When a challenger replaces the champion."""
+
+    tolerance: float = Field(
+        0.0, ge=0, le=1, description="accuracy a challenger may lose; 0: it must be as good or better"
+    )
+    max_rows: int = Field(600, ge=1, description="rows of the test split that both are judged on")
+
+
+class TrafficConfig(Section):
+    """How much of the traffic log is kept."""
+
+    file_mb: int = Field(64, ge=1, description="a file of the log is closed at this size")
+    total_mb: int = Field(512, ge=1, description="the oldest files go when all are larger than this")
+    days: int = Field(90, ge=1, description="files go when older than this")
+
+
+class ServingConfig(Section):
+    """The endpoint: where it listens, how it batches, and what it refuses."""
+
+    host: str = Field("127.0.0.1", description="interface; loopback unless said otherwise")
+    port: int = Field(8400, ge=1, le=65535)
+    max_batch: int = Field(16, ge=1, le=256, description="rows decoded together")
+    batch_window_ms: float = Field(3.0, ge=0, le=1000, description="how long a batch waits for more requests")
+    queue_limit: int = Field(128, ge=1, description="rows that may wait; the next one is told 429")
+    deadline_seconds: float = Field(30.0, gt=0, description="a request that takes longer is told 504")
+    max_body_bytes: int = Field(262_144, ge=1024)
+    default_max_tokens: int = Field(64, ge=1, description="tokens of a reply when the request does not say")
+    max_choices: int = Field(8, ge=1, le=64, description="most choices (n) of one request")
+    cache_entries: int = Field(4096, ge=0, description="replies at temperature 0 that are remembered")
+    start_seconds: float = Field(30.0, gt=0, description="how long a start or a swap may take")
+    traffic: TrafficConfig = TrafficConfig()
+    promotion: PromotionConfig = PromotionConfig()

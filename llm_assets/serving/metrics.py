@@ -1,0 +1,65 @@
+"""Prometheus metrics under vLLM's names, so that its dashboards and alert rules read this server too."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+MODEL = "llm-assets"
+
+
+class Metrics:
+    """One registry a server; latencies come from the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(name, text, ["model_name"], registry=self.registry).labels(MODEL)
+
+        def counter(name: str, text: str) -> Counter:
+            return Counter(name, text, ["model_name"], registry=self.registry).labels(MODEL)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+            return Histogram(name, text, ["model_name"], buckets=buckets, registry=self.registry).labels(MODEL)
+
+        self.running = gauge("vllm:num_requests_running", "Rows being decoded.")
+        self.waiting = gauge("vllm:num_requests_waiting", "Rows waiting for a batch.")
+        self.prompt_tokens = counter("vllm:prompt_tokens", "Prompt tokens read.")
+        self.generation_tokens = counter("vllm:generation_tokens", "Tokens generated.")
+        self.rejected = counter("vllm:admission_rejections", "Requests told 429 because the queue was full.")
+        self.ttft = histogram("vllm:time_to_first_token_seconds", "From arrival to the first token.")
+        self.inter_token = histogram("vllm:inter_token_latency_seconds", "Between tokens of a row.")
+        self.e2e = histogram("vllm:e2e_request_latency_seconds", "From arrival to the last token.")
+        self.queue_time = histogram("vllm:request_queue_time_seconds", "Waiting for a batch.")
+        self.prefill_time = histogram("vllm:request_prefill_time_seconds", "Reading a batch's prompts.")
+        self.decode_time = histogram("vllm:request_decode_time_seconds", "From the first token to the last.")
+        self.request_prompt = histogram("vllm:request_prompt_tokens", "Prompt tokens a request.", TOKENS)
+        self.request_generation = histogram("vllm:request_generation_tokens", "Generated tokens a request.", TOKENS)
+        self.success = Counter(
+            "vllm:request_success", "Finished requests.", ["model_name", "finished_reason"], registry=self.registry
+        )
+        self.batch_size = histogram("llm_assets:batch_size", "Rows a batch starts with.", ROWS)
+        self.cache_hits = counter("llm_assets:reply_cache_hits", "Replies from the exact-reply cache.")
+        self.cache_queries = counter("llm_assets:reply_cache_queries", "Look-ups in the exact-reply cache.")
+        self.feedback = Counter(
+            "llm_assets:feedback", "Feedback from people.", ["rating", "corrected"], registry=self.registry
+        )
+        self.http = Counter(
+            "http_requests", "Answered requests.", ["handler", "method", "status"], registry=self.registry
+        )
+        self.serving = Gauge(
+            "llm_assets:model_info", "1 for the package being served.", ["model_digest"], registry=self.registry
+        )
+
+    def serve(self, digest: str) -> None:
+        self.serving.clear()
+        self.serving.labels(digest).set(1)
+
+    def finished(self, reason: str) -> None:
+        self.success.labels(MODEL, reason).inc()
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)

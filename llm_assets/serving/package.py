@@ -1,0 +1,133 @@
+"""The package being served: loading it beside the one in use, and the pointer that says which one that is."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_assets.artifacts import PACKAGE, read_json
+from llm_assets.chat_format import render_chat
+from llm_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from llm_assets.inference.onnx_model import OnnxModel
+    from llm_assets.prompts.templates import PromptTemplate
+
+log = logging.getLogger(__name__)
+
+POINTER = "current.json"
+RAW_MODEL = "llm-assets"
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A loaded package. digest: its data version. tasks: model name -> (task, prompt template)."""
+
+    digest: str
+    model: OnnxModel
+    tasks: dict[str, tuple[str, PromptTemplate]]
+    loaded_at: int
+
+    @property
+    def names(self) -> list[str]:
+        return [RAW_MODEL, *self.tasks]
+
+
+def folder_hash(folder: Path) -> str:
+    """sha256 of a folder's files and their names."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as stream:
+                total.update(f"{path.relative_to(folder)}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def read_pointer(endpoint: Path) -> dict[str, Any] | None:
+    """What `current.json` says ({"package", "digest", "deployed_at", "sha256"}), or None when nothing is deployed.
+
+    Raises UserError when it cannot be read.
+    """
+    path = endpoint / POINTER
+    try:
+        pointer = read_json(path)
+        if not isinstance(pointer, dict) or not all(isinstance(pointer.get(key), str) for key in ("package", "digest")):
+            raise ValueError("it names no package")
+        return pointer
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}). Materialize deployed_endpoint again.") from None
+
+
+def load_served(pointer: dict[str, Any], threads: int) -> Served:
+    """Load, verify and warm the package a pointer names. Raises UserError when it is missing or damaged."""
+    from llm_assets.inference.onnx_model import OnnxModel
+    from llm_assets.prompts.templates import PromptTemplate
+
+    folder = Path(pointer["package"])
+    if not (folder / PACKAGE).is_file():
+        raise UserError(f"package {folder} is not there. Materialize deployed_endpoint again.")
+    if "sha256" in pointer and folder_hash(folder) != pointer["sha256"]:
+        raise UserError(f"package {folder} is not what was deployed. Materialize deployed_endpoint again.")
+    model = OnnxModel(folder, threads)
+    tasks = {
+        f"{RAW_MODEL}-{task}": (task, PromptTemplate.model_validate(template))
+        for task, template in sorted((model.package.get("tasks") or {}).items())
+    }
+    warm = model.tokenizer.encode(render_chat([{"role": "user", "content": "warm"}])).ids
+    state, logits = model.prefill([warm, warm], len(warm) + 1)
+    model.decode(state, logits.argmax(axis=1))
+    return Served(pointer["digest"], model, tasks, int(time.time()))
+
+
+class PackageWatch:
+    """Follows the pointer: a new package is loaded beside the old one, which serves until the new one can.
+
+    A package that cannot be loaded changes nothing but `error`; it is tried again when the pointer changes.
+    """
+
+    def __init__(self, endpoint: Path, threads: int, on_swap: Callable[[Served], None], poll: float = 0.3) -> None:
+        self.current: Served | None = None
+        self.error: str | None = None
+        self.loading = True
+        self._endpoint, self._threads, self._on_swap, self._poll = endpoint, threads, on_swap, poll
+        self._seen: object = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="package-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+
+    def _loop(self) -> None:
+        while True:
+            self._look()
+            self.loading = False
+            if self._stop.wait(self._poll):
+                return
+
+    def _look(self) -> None:
+        try:
+            pointer = read_pointer(self._endpoint)
+            if pointer == self._seen:
+                return
+            self._seen = pointer
+            if pointer is None:
+                return
+            self.loading = self.current is None
+            self.current = served = load_served(pointer, self._threads)
+            self.error = None
+            self._on_swap(served)
+            log.info("serving %s", served.digest)
+        except Exception as error:  # whatever is wrong with a new package, the old one goes on serving
+            message = str(error) or type(error).__name__
+            if message != self.error:
+                log.error("the package was not taken: %s", message)
+            self.error = message

@@ -1,0 +1,24 @@
+"""Publishes the branch of every run that succeeds, whoever started it, and closes runs whose process has died."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+
+def publish_sensor() -> dg.SensorDefinition:
+    @dg.run_status_sensor(
+        name="publish",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=5,
+        description="Moves `main` to what a run made, all of it at once, when every gate of the run has passed.",
+    )
+    def publish(context: dg.RunStatusSensorContext) -> dg.SkipReason:
+        from llm_assets.publish import publish_run
+        from llm_assets.recipe import home_folder
+        from resources.workspace import open_store
+
+        commit = publish_run(context.dagster_run, open_store(home_folder()))
+        return dg.SkipReason(f"published as {commit}" if commit else "nothing new to publish")
+
+    return publish
