@@ -132,6 +132,8 @@ def _materialize(
                 "code_version": node.code_version,
                 "work_seconds": round(work_seconds, 2),
             }
+            # Deploying changes the very state it depends on: what a rerun will see is the state after the work.
+            key = fingerprint(node, recipe, home, {name: v.data_version for name, v in versions.items()})
             version = store.write(branch, node.name, out, fingerprint=key, inputs=versions, metadata=metadata)
         except OSError as error:
             if error.errno != errno.ENOSPC:

@@ -92,7 +92,7 @@ def aligned_model(job: Job) -> Summary:
         job.inputs["preference_pairs"],
         job.out,
         job.recipe.alignment.dpo,
-        answer_tokens=max(job.recipe.alignment.pairs.max_new_tokens.values()),
+        answer_tokens=job.recipe.alignment.pairs.max_new_tokens,
         seed=job.recipe.seed,
         threads=job.recipe.threads,
         progress=job.progress,

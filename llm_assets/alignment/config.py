@@ -9,22 +9,22 @@ class PairsConfig(Section):
     """Preference pairs bootstrapped from the fine-tuned model's own samples."""
 
     train_prompts: dict[str, int] = Field(
-        {"route": 500, "summarise": 200}, description="task -> documents of the train split that are prompted"
+        {"route": 320, "summarise": 120}, description="task -> documents of the train split that are prompted"
     )
     validation_prompts: dict[str, int] = Field(
-        {"route": 400, "summarise": 100}, description="task -> documents of the validation split, held out"
+        {"route": 250, "summarise": 60}, description="task -> documents of the validation split, held out"
     )
     samples: int = Field(4, ge=1, le=16, description="answers sampled for each prompt")
     temperature: float = Field(1.0, gt=0, description="higher gives more, and worse, different answers")
-    max_new_tokens: dict[str, int] = Field(
-        {"route": 12, "summarise": 32}, description="task -> longest answer in tokens"
+    max_new_tokens: int = Field(
+        32, ge=1, description="longest answer in tokens; of a label, the longest label"
     )
 
 
 class RewardConfig(Section):
     """Training of the reward model (TRL RewardTrainer)."""
 
-    epochs: int = Field(3, ge=1, description="passes over the training pairs")
+    epochs: int = Field(1, ge=1, description="passes over the training pairs")
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(
         3e-4, gt=0, description="peak; warmed up over a tenth of the steps, then to 0"

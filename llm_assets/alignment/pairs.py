@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_assets.alignment.checkpoints import load_tokenizer
 from llm_assets.alignment.config import PairsConfig
 from llm_assets.alignment.examples import sample_examples, split_rows
 from llm_assets.alignment.overlap import token_f1
@@ -62,7 +63,7 @@ def make_pairs(
     answers = sample_answers(
         finetuned,
         [example.prompt for _, example in examples],
-        [config.max_new_tokens[example.task] for _, example in examples],
+        answer_lengths(finetuned, [example for _, example in examples], config.max_new_tokens),
         config.samples,
         config.temperature,
         seed,
@@ -96,6 +97,14 @@ def make_pairs(
     table = pa.Table.from_pylist(pairs, schema=pair_schema())
     write_table(table, out / PAIRS)
     return _summary(pairs, [example for _, example in examples], parsed)
+
+
+def answer_lengths(checkpoint: Path, examples: Sequence[Example], longest: int) -> list[int]:
+    """Tokens that each answer may have: of a label the longest label and its end, of a summary `longest`."""
+    tokenizer = load_tokenizer(checkpoint).backend_tokenizer
+    labels = sorted({example.answer for example in examples if example.task == "route"})
+    label = 1 + max((len(item.ids) for item in tokenizer.encode_batch(labels)), default=0)
+    return [min(label, longest) if example.task == "route" else longest for example in examples]
 
 
 def reject(examples: Sequence[Example], samples: Sequence[Sequence[str]]) -> list[str | None]:
@@ -142,7 +151,7 @@ def feedback_pairs(path: Path, templates: Mapping[str, PromptTemplate]) -> list[
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path} line {number} is not a preference pair ({error!r}); it needs "
-                f"{', '.join(FEEDBACK_KEYS)}, with a task of {', '.join(sorted(templates))}. Correct or remove it."
+                f"{', '.join(FEEDBACK_KEYS)}, and a task of {', '.join(sorted(templates))}."
             ) from None
         pairs.append(
             {

@@ -59,18 +59,19 @@ def _sample(
     temperature: float,
     random: torch.Generator,
 ) -> torch.Tensor:
-    """Token ids [len(prompts) * count, steps]; after its end token a row goes on with end tokens."""
+    """Token ids [len(prompts) * count, max_new_tokens]; after its end token a row goes on with end tokens."""
     import torch
     from transformers import DynamicCache
 
-    eos, width = model.config.eos_token_id, max(map(len, prompts))
+    eos, width = int(model.config.eos_token_id), max(map(len, prompts))
     ids = torch.full((len(prompts), width), model.config.pad_token_id)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):  # padded on the left: all rows go on from the same column
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
     cache = DynamicCache(config=model.config)
-    steps: list[torch.Tensor] = []
+    samples = torch.full((len(prompts) * count, max_new_tokens), eos)
+    rows = torch.arange(len(samples))  # the samples that have not ended
     with torch.inference_mode():
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         logits = model(
@@ -82,14 +83,15 @@ def _sample(
         ).logits[:, -1]
         cache.batch_repeat_interleave(count)
         logits, mask = logits.repeat_interleave(count, 0), mask.repeat_interleave(count, 0)
-        finished = torch.zeros(len(logits), dtype=torch.bool)
-        while True:
+        for step in range(max_new_tokens):
             chosen = torch.multinomial((logits / temperature).softmax(-1), 1, generator=random)
-            chosen[finished] = eos
-            steps.append(chosen)
-            finished |= chosen[:, 0] == eos
-            if len(steps) == max_new_tokens or bool(finished.all()):
-                return torch.cat(steps, dim=1)
+            samples[rows, step] = chosen[:, 0]
+            going = torch.nonzero(chosen[:, 0] != eos)[:, 0]
+            if not len(going) or step == max_new_tokens - 1:
+                break
+            if len(going) < len(rows):
+                rows, chosen, mask = rows[going], chosen[going], mask[going]
+                cache.batch_select_indices(going)
             mask = torch.cat([mask, torch.ones_like(chosen)], dim=1)
             logits = model(
                 input_ids=chosen,
@@ -97,3 +99,4 @@ def _sample(
                 position_ids=mask.sum(1, keepdim=True) - 1,
                 past_key_values=cache,
             ).logits[:, -1]
+    return samples

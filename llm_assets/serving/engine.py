@@ -108,7 +108,9 @@ class Engine:
             except Exception:
                 log.exception("a batch of %d rows failed", len(batch))
                 for row in batch:
-                    row.emit(ApiError(500, "the model failed on this request", "server_error", code="engine_error"))
+                    row.emit(
+                        ApiError(500, "the model failed on this request", "server_error", code="engine_error")
+                    )
             self._metrics.running.set(0)
 
     def _collect(self) -> list[Row] | None:
@@ -149,7 +151,8 @@ class Engine:
         randoms = [np.random.default_rng(_entropy(row.sampling.seed, row.index)) for row in rows]
         while True:
             tokens = [
-                choose(logits[at], row.sampling, random) for at, (row, random) in enumerate(zip(rows, randoms, strict=True))
+                choose(logits[at], row.sampling, random)
+                for at, (row, random) in enumerate(zip(rows, randoms, strict=True))
             ]
             now = time.monotonic()
             going = [
@@ -179,7 +182,9 @@ class Engine:
         piece = text.add(token)
         full = len(text.ids) >= row.sampling.max_tokens
         if text.stopped or full:
-            row.emit(Piece(row.index, piece + text.rest(), len(text.ids), "stop" if text.stopped else "length"))
+            row.emit(
+                Piece(row.index, piece + text.rest(), len(text.ids), "stop" if text.stopped else "length")
+            )
             return False
         if piece:
             row.emit(Piece(row.index, piece, len(text.ids)))
@@ -189,7 +194,11 @@ class Engine:
 def _late(row: Row, now: float) -> bool:
     if now < row.deadline:
         return False
-    row.emit(ApiError(504, "the request was not answered within its deadline", "server_error", code="deadline_exceeded"))
+    row.emit(
+        ApiError(
+            504, "the request was not answered within its deadline", "server_error", code="deadline_exceeded"
+        )
+    )
     return True
 
 

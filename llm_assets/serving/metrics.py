@@ -23,7 +23,9 @@ class Metrics:
             return Counter(name, text, ["model_name"], registry=self.registry).labels(MODEL)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
-            return Histogram(name, text, ["model_name"], buckets=buckets, registry=self.registry).labels(MODEL)
+            return Histogram(name, text, ["model_name"], buckets=buckets, registry=self.registry).labels(
+                MODEL
+            )
 
         self.running = gauge("vllm:num_requests_running", "Rows being decoded.")
         self.waiting = gauge("vllm:num_requests_waiting", "Rows waiting for a batch.")
@@ -37,9 +39,14 @@ class Metrics:
         self.prefill_time = histogram("vllm:request_prefill_time_seconds", "Reading a batch's prompts.")
         self.decode_time = histogram("vllm:request_decode_time_seconds", "From the first token to the last.")
         self.request_prompt = histogram("vllm:request_prompt_tokens", "Prompt tokens a request.", TOKENS)
-        self.request_generation = histogram("vllm:request_generation_tokens", "Generated tokens a request.", TOKENS)
+        self.request_generation = histogram(
+            "vllm:request_generation_tokens", "Generated tokens a request.", TOKENS
+        )
         self.success = Counter(
-            "vllm:request_success", "Finished requests.", ["model_name", "finished_reason"], registry=self.registry
+            "vllm:request_success",
+            "Finished requests.",
+            ["model_name", "finished_reason"],
+            registry=self.registry,
         )
         self.batch_size = histogram("llm_assets:batch_size", "Rows a batch starts with.", ROWS)
         self.cache_hits = counter("llm_assets:reply_cache_hits", "Replies from the exact-reply cache.")
@@ -51,7 +58,10 @@ class Metrics:
             "http_requests", "Answered requests.", ["handler", "method", "status"], registry=self.registry
         )
         self.serving = Gauge(
-            "llm_assets:model_info", "1 for the package being served.", ["model_digest"], registry=self.registry
+            "llm_assets:model_info",
+            "1 for the package being served.",
+            ["model_digest"],
+            registry=self.registry,
         )
 
     def serve(self, digest: str) -> None:

@@ -45,7 +45,9 @@ def folder_hash(folder: Path) -> str:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             with path.open("rb") as stream:
-                total.update(f"{path.relative_to(folder)}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+                total.update(
+                    f"{path.relative_to(folder)}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode()
+                )
     return total.hexdigest()
 
 
@@ -57,7 +59,9 @@ def read_pointer(endpoint: Path) -> dict[str, Any] | None:
     path = endpoint / POINTER
     try:
         pointer = read_json(path)
-        if not isinstance(pointer, dict) or not all(isinstance(pointer.get(key), str) for key in ("package", "digest")):
+        if not isinstance(pointer, dict) or not all(
+            isinstance(pointer.get(key), str) for key in ("package", "digest")
+        ):
             raise ValueError("it names no package")
         return pointer
     except FileNotFoundError:
@@ -93,7 +97,9 @@ class PackageWatch:
     A package that cannot be loaded changes nothing but `error`; it is tried again when the pointer changes.
     """
 
-    def __init__(self, endpoint: Path, threads: int, on_swap: Callable[[Served], None], poll: float = 0.3) -> None:
+    def __init__(
+        self, endpoint: Path, threads: int, on_swap: Callable[[Served], None], poll: float = 0.3
+    ) -> None:
         self.current: Served | None = None
         self.error: str | None = None
         self.loading = True

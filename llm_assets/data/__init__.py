@@ -1,0 +1,1 @@
+"""Data: acquire, clean, augment, balance, profile."""

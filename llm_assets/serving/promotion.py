@@ -1,0 +1,99 @@
+"""Champion or challenger: both are judged on the same rows, and the better one is served."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_assets.artifacts import DOCUMENTS, PACKAGE, Progress, no_progress, read_json, read_table
+from llm_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from llm_assets.inference.onnx_generator import OnnxGenerator
+
+MAX_NEW_TOKENS = 24  # of a label
+ROUTE = "route"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """decision: "deploy" or "keep"; the accuracies are on `rows` rows (champion's None when there is none)."""
+
+    decision: str
+    reason: str
+    challenger: float
+    champion: float | None
+    rows: int
+
+
+def test_rows(documents: Path, limit: int) -> list[tuple[str, str]]:
+    """(text, label) of at most `limit` labelled test documents. People's feedback goes first, up to half of them;
+    the choice depends on the documents' ids alone, so a champion and a challenger get the same rows.
+
+    Raises UserError when the test split has no labelled row.
+    """
+    table = read_table(documents / DOCUMENTS, columns=["id", "text", "label", "split", "source"])
+    found = [row for row in table.to_pylist() if row["split"] == "test" and row["label"] and row["text"]]
+    if not found:
+        raise UserError(f"the test split of {documents / DOCUMENTS} has no labelled row to judge models on")
+    found.sort(key=lambda row: hashlib.sha256(row["id"].encode()).digest())
+    feedback = [row for row in found if row["source"] == "feedback"][: max(limit // 2, 1)]
+    others = [row for row in found if row["source"] != "feedback"]
+    return [(row["text"], row["label"]) for row in (feedback + others)[:limit]]
+
+
+def accuracy(
+    package: Path, rows: Sequence[tuple[str, str]], threads: int, progress: Progress = no_progress
+) -> float:
+    """Share of rows that a package labels right, with the template it is served with."""
+    from llm_assets.inference import load_generator
+    from llm_assets.prompts.templates import PromptTemplate, parse_answer, render_prompt
+
+    generator: OnnxGenerator = load_generator(package, threads)
+    template = PromptTemplate.model_validate(generator.model.package["tasks"][ROUTE])
+    prompts = [render_prompt(template, text) for text, _ in rows]
+    said = generator.generate(
+        prompts, MAX_NEW_TOKENS if template.technique != "chain_of_thought" else 96, progress
+    )
+    right = sum(parse_answer(template, text) == label for text, (_, label) in zip(said, rows, strict=True))
+    return right / len(rows)
+
+
+def judge(
+    challenger: Path,
+    champion: Path | None,
+    rows: Sequence[tuple[str, str]],
+    *,
+    tolerance: float,
+    threads: int,
+    same: bool = False,
+    progress: Progress = no_progress,
+) -> Verdict:
+    """Whether `challenger` is to be served. same: the champion is this very package."""
+    new = accuracy(challenger, rows, threads, progress)
+    if champion is None:
+        return Verdict("deploy", "nothing was being served", new, None, len(rows))
+    if same:
+        return Verdict("keep", "this package is being served already", new, new, len(rows))
+    try:
+        old = accuracy(champion, rows, threads, progress)
+    except (UserError, KeyError, OSError) as error:
+        return Verdict("deploy", f"the champion cannot be read any more ({error})", new, None, len(rows))
+    if new >= old - tolerance:
+        return Verdict("deploy", f"accuracy {new:.4f} against the champion's {old:.4f}", new, old, len(rows))
+    return Verdict(
+        "keep",
+        f"accuracy {new:.4f} is below the champion's {old:.4f} (tolerance {tolerance:g})",
+        new,
+        old,
+        len(rows),
+    )
+
+
+def package_metrics(package: Path) -> dict[str, Any]:
+    """What the evaluation stage measured of a package."""
+    metrics: dict[str, Any] = read_json(package / PACKAGE).get("metrics") or {}
+    return metrics

@@ -1,0 +1,32 @@
+"""What several test modules need: free ports, an isolated state folder, the shared real data."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def free_port():
+    """A function that gives a port nothing listens on now."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of public test data; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("LLM_ASSETS_TEST_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no test data in {folder}: set LLM_ASSETS_TEST_DATA to the folder that holds it")
+    return folder

@@ -1,0 +1,59 @@
+"""Packages and a live server for the tests of serving, monitoring and sensors."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import tiny_package
+
+from llm_assets.serving.config import ServingConfig
+from resources.endpoint import Endpoint
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory) -> dict[str, Path]:
+    """good: knows every label. worse: says another label for "web". broken: cannot be loaded."""
+    root = tmp_path_factory.mktemp("packages")
+    good = tiny_package.train(root / "good-checkpoint", {"arrays": "arrays", "tables": "tables", "web": "web"}, 60)
+    worse = tiny_package.train(root / "worse-checkpoint", {"arrays": "arrays", "tables": "tables", "web": "arrays"}, 60)
+    found = {
+        "good": tiny_package.export(good, root / "good", 1.0),
+        "worse": tiny_package.export(worse, root / "worse", 0.67),
+    }
+    return {**found, "broken": tiny_package.break_package(found["good"], root / "broken")}
+
+
+@pytest.fixture(scope="session")
+def documents(tmp_path_factory) -> Path:
+    return tiny_package.write_documents(tmp_path_factory.mktemp("documents"))
+
+
+@pytest.fixture
+def endpoint(tmp_path):
+    """An endpoint of its own folder, not started; stopped at the end."""
+    made = Endpoint(tmp_path / "home", ServingConfig(port=free_port(), start_seconds=30), threads=1)
+    yield made
+    made.stop(seconds=3)
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory, packages):
+    """One endpoint a module, serving the good package as "good-digest"."""
+    made = Endpoint(tmp_path_factory.mktemp("live"), ServingConfig(port=free_port(), start_seconds=30), threads=1)
+    made.deploy(packages["good"], "good-digest")
+    made.start()
+    made.wait_serving("good-digest")
+    yield made
+    made.stop(seconds=3)

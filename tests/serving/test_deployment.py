@@ -1,0 +1,61 @@
+"""Champion and challenger: the better one is served, by a real process."""
+
+from __future__ import annotations
+
+import pytest
+
+from llm_assets.artifacts import read_json
+from llm_assets.errors import UserError
+from llm_assets.serving.config import PromotionConfig
+from llm_assets.serving.deploy import deploy_candidate
+from llm_assets.serving.promotion import test_rows as rows_to_judge
+
+
+def deploy(endpoint, packages, documents, name, out, **promotion):
+    out.mkdir(parents=True)
+    return deploy_candidate(
+        endpoint,
+        candidate=packages[name],
+        digest=f"{name}-digest",
+        documents=documents,
+        out=out,
+        promotion=PromotionConfig(**promotion),
+        threads=1,
+    )
+
+
+def test_only_a_better_model_is_deployed(endpoint, packages, documents, tmp_path):
+    first = deploy(endpoint, packages, documents, "worse", tmp_path / "1")
+    assert first.metrics["decision"] == "deploy" and first.metrics["accuracy"] == pytest.approx(8 / 12)
+    assert endpoint.health()["digest"] == "worse-digest"
+
+    same = deploy(endpoint, packages, documents, "worse", tmp_path / "2")
+    assert same.metrics["decision"] == "keep" and same.metrics["digest"] == "worse-digest"
+
+    better = deploy(endpoint, packages, documents, "good", tmp_path / "3")
+    assert better.metrics["decision"] == "deploy" and better.metrics["gain"] == pytest.approx(4 / 12)
+    assert endpoint.health()["digest"] == "good-digest" and endpoint.ask("follow a redirect") == "web"
+
+    refused = deploy(endpoint, packages, documents, "worse", tmp_path / "4")
+    assert refused.metrics["decision"] == "keep" and "below the champion" in refused.metrics["reason"]
+    assert endpoint.current()["digest"] == endpoint.health()["digest"] == "good-digest"
+    assert read_json(tmp_path / "4" / "deployment.json") == {
+        "digest": "good-digest", "candidate": "worse-digest", "decision": "keep", "accuracy": 8 / 12,
+        "champion_accuracy": 1.0, "rows": 12, "tolerance": 0.0,
+    }  # fmt: skip
+
+    endpoint.stop()
+    tolerant = deploy(endpoint, packages, documents, "worse", tmp_path / "5", tolerance=0.5)
+    assert tolerant.metrics["decision"] == "deploy" and endpoint.health()["digest"] == "worse-digest"
+
+
+def test_a_candidate_the_server_cannot_load_is_an_error(endpoint, packages, documents, tmp_path):
+    with pytest.raises(UserError, match="cannot be loaded"):
+        deploy(endpoint, packages, documents, "broken", tmp_path / "1")
+    assert endpoint.current() is None
+
+
+def test_both_are_judged_on_the_same_rows_with_feedback_first(documents):
+    rows = rows_to_judge(documents, 4)
+    assert rows == rows_to_judge(documents, 4) and len(rows) == 4
+    assert rows[0][0] == "multiply two matrices", "people's feedback comes first"

@@ -1,0 +1,141 @@
+"""The traffic log and what it turns into."""
+
+from __future__ import annotations
+
+import multiprocessing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import tiny_package
+
+from llm_assets.serving.config import TrafficConfig
+from llm_assets.serving.traffic import TrafficLog, accept_feedback, log_state, now, pending_feedback, read_traffic
+
+
+def record(name: str, text: str = "a text", reply: str = "web", **more) -> dict:
+    return {
+        "id": name, "at": now(), "model": "llm-assets-route", "task": "route", "text": text, "reply": reply,
+        "prompt_tokens": 5, "completion_tokens": 2, "latency_ms": 3.0, "ttft_ms": 2.0, "status": 200,
+        "finish_reason": "stop", "cached": False, "digest": "d1",
+    } | more  # fmt: skip
+
+
+def test_torn_and_foreign_lines_are_skipped_and_swallow_nothing(tmp_path):
+    log = TrafficLog(tmp_path)
+    log.request(record("a"))
+    path = next((tmp_path / "traffic").glob("*.jsonl"))
+    with path.open("ab") as stream:
+        stream.write(b'[1, 2]\n{"no id": 1}\n{"id": "torn", "text": "cut of')
+    assert list(read_traffic(tmp_path)["id"]) == ["a"]
+    log.request(record("b"))
+    assert sorted(read_traffic(tmp_path)["id"]) == ["a", "b"]
+
+
+def _write(home, name):
+    log = TrafficLog(home)
+    for at in range(200):
+        log.request(record(f"{name}-{at}", text="x" * 500))
+
+
+def test_writers_do_not_mix(tmp_path):
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_write, args=(tmp_path, name)) for name in "abc"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(read_traffic(tmp_path)) == 600
+
+
+def test_window_and_digest(tmp_path):
+    log = TrafficLog(tmp_path)
+    old = (datetime.now(UTC) - timedelta(hours=2)).isoformat(timespec="milliseconds")
+    log.request(record("old", at=old))
+    log.request(record("new", digest="d2"))
+    assert list(read_traffic(tmp_path, since=datetime.now(UTC) - timedelta(hours=1))["id"]) == ["new"]
+    assert list(read_traffic(tmp_path, digest="d1")["id"]) == ["old"]
+    assert read_traffic(tmp_path / "nothing").empty
+
+
+def test_size_and_age_are_bounded(tmp_path):
+    folder = tmp_path / "traffic"
+    folder.mkdir()
+    (folder / "2001-01-01.jsonl").write_text('{"id": "ancient"}\n')
+    log = TrafficLog(tmp_path, TrafficConfig(file_mb=1, total_mb=2, days=3))
+    for at in range(30):
+        log.request(record(str(at), text="x" * 100_000))
+    assert not (folder / "2001-01-01.jsonl").exists()
+    files = sorted(folder.glob("*.jsonl"))
+    assert len(files) >= 3 and all(path.stat().st_size < 1.2 * 2**20 for path in files)
+    assert len(read_traffic(tmp_path)) == 30, "the running day is kept whole"
+
+
+def test_state_changes_with_traffic_and_feedback(tmp_path):
+    log, states = TrafficLog(tmp_path), [log_state(tmp_path)]
+    log.request(record("a"))
+    states.append(log_state(tmp_path))
+    log.request(record("p"), probe=True)
+    assert log_state(tmp_path) == states[-1]
+    log.feedback({"id": "a", "at": now(), "rating": "up", "correction": None})
+    states.append(log_state(tmp_path))
+    assert len(set(states)) == 3
+
+
+def test_feedback_becomes_training_data_once(tmp_path):
+    log = TrafficLog(tmp_path)
+    for name, text, reply in (("a", "text 1", "web"), ("b", "text 2", "web"), ("c", "text 3", "web"), ("d", "text 1", "web")):
+        log.request(record(name, text, reply))
+    log.request(record("s", "text 4", "a summary", task="summarise"))
+    for name, rating, correction in (
+        ("a", "down", "tables"), ("b", "up", None), ("c", "down", None), ("s", "down", "another summary"), ("x", "up", None)
+    ):  # fmt: skip
+        log.feedback({"id": name, "at": now(), "rating": rating, "correction": correction})
+    assert pending_feedback(tmp_path)[1] == 2
+    first = accept_feedback(tmp_path)
+    assert (first.count, first.new) == (2, 2)
+    rows = tiny_package.read_lines(first.path)
+    assert {(row["text"], row["label"]) for row in rows} == {("text 1", "tables"), ("text 2", "web")}
+    assert {row["uri"] for row in rows} == {"reply://a", "reply://b"}
+    assert set(rows[0]) == {"id", "text", "label", "uri", "licence", "source"}
+
+    content = first.path.read_bytes()
+    again = accept_feedback(tmp_path)
+    assert (again.count, again.new, again.digest) == (2, 0, first.digest) and first.path.read_bytes() == content
+
+    log.feedback({"id": "d", "at": now(), "rating": None, "correction": "arrays"})  # the last word on text 1
+    later = accept_feedback(tmp_path)
+    assert (later.count, later.new) == (2, 1)
+    assert {row["label"] for row in tiny_package.read_lines(later.path)} == {"arrays", "web"}
+
+    for path in (tmp_path / "traffic").glob("*.jsonl"):
+        path.unlink()
+    assert accept_feedback(tmp_path).count == 2, "what was accepted stays when the log has gone"
+
+
+def test_later_thumb_keeps_an_earlier_correction(tmp_path):
+    log = TrafficLog(tmp_path)
+    log.request(record("a"))
+    log.feedback({"id": "a", "at": now(), "rating": None, "correction": "tables"})
+    log.feedback({"id": "a", "at": now(), "rating": "down", "correction": None})
+    row = read_traffic(tmp_path).iloc[0]
+    assert (row["rating"], row["correction"]) == ("down", "tables")
+
+
+@pytest.mark.parametrize("stop", [(), ("rr",), ("ays", "zz")])
+def test_streamed_text_never_shows_a_stop_text_or_half_a_character(packages, stop):
+    from tokenizers import Tokenizer
+
+    from llm_assets.serving.sampling import TextState
+
+    tokenizer = Tokenizer.from_file(str(packages["good"] / "tokenizer.json"))
+    text = "arrays — ein Maß 🙂 für web"
+    state = TextState(tokenizer, stop)
+    pieces = []
+    for token in tokenizer.encode(text).ids:
+        pieces.append(state.add(token))
+        if state.stopped:
+            break
+    pieces.append(state.rest())
+    expected = text[: min((text.find(s) for s in stop if s in text), default=len(text))]
+    assert "".join(pieces) == expected
+    assert not any("\ufffd" in piece for piece in pieces)
