@@ -7,7 +7,7 @@ from run to run (times, host names, absolute paths) may be in them; such things 
 |---|---|
 | documents (raw, cleaned, augmented, balanced) | `documents.parquet`; cleaned also `rejected.parquet` |
 | preference pairs | `pairs.parquet` |
-| checkpoint (pretrained, finetuned, aligned …) | a Hugging Face folder: `config.json`, `model.safetensors`, `tokenizer.json` … |
+| checkpoint (pretrained, finetuned …) | a Hugging Face folder: `config.json`, `model.safetensors`, `tokenizer.json` … |
 | package (quantized, release candidate) | `model.onnx`, `tokenizer.json`, `package.json` |
 | report | `report.json` (+ `report.html`) |
 """
@@ -101,8 +101,10 @@ def rejected_schema() -> pa.Schema:
     """A rejected document is the document plus the `reason` (the rule's name) and the `detail` of its rejection."""
     import pyarrow as pa
 
-    return document_schema().append(pa.field("reason", pa.string(), nullable=False)).append(
-        pa.field("detail", pa.string())
+    return (
+        document_schema()
+        .append(pa.field("reason", pa.string(), nullable=False))
+        .append(pa.field("detail", pa.string()))
     )
 
 

@@ -39,7 +39,9 @@ def up(
 def run(
     recipe: RecipeOption = None,
     overrides: SetOption = None,
-    select: Annotated[str | None, typer.Option("--select", "-s", help="Dagster asset selection, e.g. '+aligned_model'.")] = None,
+    select: Annotated[
+        str | None, typer.Option("--select", "-s", help="Dagster asset selection, e.g. '+aligned_model'.")
+    ] = None,
 ) -> None:
     """Materialize what is not fresh (or what --select names) and exit; not zero when a gate fails."""
     from llm_assets.environment import enter
@@ -65,7 +67,9 @@ def status(recipe: RecipeOption = None) -> None:
 
 
 @app.command()
-def doctor(recipe: RecipeOption = None, port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000) -> None:
+def doctor(
+    recipe: RecipeOption = None, port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000
+) -> None:
     """Check Python, packages, ports, disk, store and endpoint; every failure prints its fix."""
     from llm_assets.environment import enter
 
@@ -95,7 +99,9 @@ def chat(
 @app.command()
 def simulate(
     requests: Annotated[int, typer.Option("--requests", "-n", min=1, help="How many requests.")] = 300,
-    shift: Annotated[bool, typer.Option("--shift", help="Texts of packages that were not in the training data.")] = False,
+    shift: Annotated[
+        bool, typer.Option("--shift", help="Texts of packages that were not in the training data.")
+    ] = False,
     feedback: Annotated[float, typer.Option(min=0, max=1, help="Share of replies that get feedback.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of the choice of texts.")] = 0,
     recipe: RecipeOption = None,

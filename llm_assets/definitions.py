@@ -52,10 +52,13 @@ def build() -> dg.Definitions:
     assets = dg.load_assets_from_modules(STAGES)
     factory = dg.define_asset_job("factory", description="Materialize the whole graph; what is unchanged is reused.")
     retrain = dg.define_asset_job(
-        "retrain", description="The whole graph again, with the feedback that has been accepted as training data."
+        "retrain",
+        description="The whole graph again, with the feedback that has been accepted as training data.",
     )
     monitor = dg.define_asset_job(
-        "monitor", selection=dg.AssetSelection.assets("monitoring_report"), description="Measure the live endpoint."
+        "monitor",
+        selection=dg.AssetSelection.assets("monitoring_report"),
+        description="Measure the live endpoint.",
     )
     return dg.Definitions(
         assets=assets,

@@ -71,7 +71,10 @@ def _disk(home: Path) -> Finding:
     folder = next(path for path in (home, *home.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     return Finding(
-        "disk", free >= NEEDED_DISK, f"{free / 2**30:.1f} GiB free", f"free {NEEDED_DISK >> 30} GiB where {folder} lies"
+        "disk",
+        free >= NEEDED_DISK,
+        f"{free / 2**30:.1f} GiB free",
+        f"free {NEEDED_DISK >> 30} GiB where {folder} lies",
     )
 
 
@@ -90,7 +93,12 @@ def _writable(home: Path) -> Finding:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        return Finding("state folder", False, f"{home}: {error.strerror}", "set LLM_ASSETS_HOME to a folder you can write")
+        return Finding(
+            "state folder",
+            False,
+            f"{home}: {error.strerror}",
+            "set LLM_ASSETS_HOME to a folder you can write",
+        )
     return Finding("state folder", True, str(home))
 
 
@@ -100,8 +108,12 @@ def _port(port: int, what: str, option: str) -> Finding:
     try:
         require_free_port(port, what, option)
     except UserError:
-        return Finding(f"port {port}", None, f"in use (by a running `llm-assets up`, or something else: {what} needs it)",
-                       f"stop what uses it, or choose another port: {option}")
+        return Finding(
+            f"port {port}",
+            None,
+            f"in use (by a running `llm-assets up`, or something else: {what} needs it)",
+            f"stop what uses it, or choose another port: {option}",
+        )
     return Finding(f"port {port}", True, f"free for {what}")
 
 
@@ -123,6 +135,10 @@ def _endpoint(recipe: Recipe, home: Path) -> Finding:
     if status["running"] and status["healthy"]:
         return Finding("endpoint", True, f"{status['url']} serves {status['digest']}")
     if status["running"]:
-        return Finding("endpoint", False, f"process {status['pid']} runs, but /health does not answer",
-                       f"look into {home / 'endpoint'} for its log; `llm-assets down` stops it")
+        return Finding(
+            "endpoint",
+            False,
+            f"process {status['pid']} runs, but /health does not answer",
+            f"look into {home / 'endpoint'} for its log; `llm-assets down` stops it",
+        )
     return Finding("endpoint", None, "not running", "`llm-assets up` starts it")

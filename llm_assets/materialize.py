@@ -4,8 +4,6 @@
 returns a `Summary`; everything else happens here, once for all stages.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil
@@ -23,7 +21,7 @@ from llm_assets.errors import UserError
 from llm_assets.graph import NODES, ExternalState, Node, fingerprint
 from llm_assets.progress import Update, announce, reporter
 from llm_assets.recipe import Recipe
-from resources.store import MAIN, Version, VersionStore
+from resources.store import MAIN, Version
 
 if TYPE_CHECKING:
     from resources.workspace import RecipeResource, StoreResource
@@ -96,7 +94,7 @@ def _materialize(
     recipe_resource: RecipeResource = context.resources.recipe
     store_resource: StoreResource = context.resources.store
     recipe, home, store = recipe_resource.load(), store_resource.folder, store_resource.open()
-    context.instance.add_run_tags(context.run_id, {PROCESS_TAG: process_mark()})
+    context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: process_mark()})
     branch = run_branch(context.run)
     store.open_branch(branch)
     started = time.monotonic()
@@ -127,7 +125,7 @@ def _materialize(
             work_seconds = time.monotonic() - begun
             metadata = {
                 "summary": summary.to_json(),
-                "run": context.run_id,
+                "run": context.run.run_id,
                 "recipe": recipe.name,
                 "code_version": node.code_version,
                 "work_seconds": round(work_seconds, 2),
@@ -214,7 +212,9 @@ def _shown(version: Version, reused: bool) -> dict[str, Any]:
     if "rows" in summary.metrics:
         shown["dagster/row_count"] = int(summary.metrics["rows"])
     shown |= {name: value for name, value in summary.metrics.items() if name not in shown}
-    shown |= {title: dg.MetadataValue.md(line_chart(title, points)) for title, points in summary.curves.items() if points}
+    shown |= {
+        title: dg.MetadataValue.md(line_chart(title, points)) for title, points in summary.curves.items() if points
+    }
     shown |= {title: dg.MetadataValue.md(bar_chart(title, values)) for title, values in summary.bars.items() if values}
     if summary.samples:
         shown["samples"] = dg.MetadataValue.md(table(summary.samples))

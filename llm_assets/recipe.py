@@ -97,20 +97,21 @@ def _override(document: dict[str, Any], override: str) -> None:
     *parents, last = key.split(".")
     target: Any = document
     for part in parents:
-        if isinstance(target, list) and part.isdigit() and int(part) < len(target):
-            target = target[int(part)]
-        elif isinstance(target, dict):
-            target = target.setdefault(part, {})
-        else:
-            raise UserError(f"--set {override!r}: {part!r} is not in the recipe")
-    if isinstance(target, list):
-        if not last.isdigit() or int(last) >= len(target):
-            raise UserError(f"--set {override!r}: {last!r} is not a position in the recipe's list")
-        target[int(last)] = yaml.safe_load(value)
-    elif isinstance(target, dict):
-        target[last] = yaml.safe_load(value)
-    else:
-        raise UserError(f"--set {override!r}: {key.rpartition('.')[0]!r} holds a value, not a section")
+        place = _place(target, part, override)
+        if isinstance(target, dict):
+            target.setdefault(place, {})
+        target = target[place]
+    target[_place(target, last, override)] = yaml.safe_load(value)
+
+
+def _place(container: Any, part: str, override: str) -> str | int:
+    """`part` as a key of a section or a position in a list."""
+    if isinstance(container, dict):
+        return part
+    if isinstance(container, list) and part.isdigit() and int(part) < len(container):
+        return int(part)
+    what = f"a list of {len(container)}" if isinstance(container, list) else f"the value {container!r}"
+    raise UserError(f"--set {override!r}: there is no {part!r} in {what}")
 
 
 def _problem(item: Any) -> str:

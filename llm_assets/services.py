@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,12 @@ def start_webserver(home: Path, port: int) -> Service:
 
 
 def start_daemon(home: Path) -> Service:
-    return start("daemon", "dagster._daemon", ["run", "-w", str(PROJECT / "workspace.yaml"), "--log-level", "info"], home)
+    return start(
+        "daemon",
+        "dagster._daemon",
+        ["run", "-w", str(PROJECT / "workspace.yaml"), "--log-level", "info"],
+        home,
+    )
 
 
 def wait_for(service: Service, url: str, seconds: float = 60) -> None:
@@ -89,16 +95,12 @@ def stop(services: Sequence[Service], seconds: float = 15) -> None:
         _signal(service, signal.SIGINT)
     deadline = time.monotonic() + seconds
     for service in services:
-        try:
+        with suppress(subprocess.TimeoutExpired):
             service.process.wait(max(deadline - time.monotonic(), 0.1))
-        except subprocess.TimeoutExpired:
-            pass
         _signal(service, signal.SIGKILL)  # what is left of its group
         service.process.wait()
 
 
 def _signal(service: Service, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(service.process.pid, number)
-    except ProcessLookupError:
-        pass

@@ -33,7 +33,10 @@ class RunView:
         self.begun: dict[str, float] = {}
         self.started = time.monotonic()
         self.bars = Progress(
-            TextColumn("  {task.description}"), BarColumn(28), TextColumn("{task.fields[note]}"), console=console
+            TextColumn("  {task.description}"),
+            BarColumn(28),
+            TextColumn("{task.fields[note]}"),
+            console=console,
         )
         self.overall = self.bars.add_task(f"{'the graph':22}", total=1.0, note="")
         self.current = self.bars.add_task("", total=1.0, note="", visible=False)

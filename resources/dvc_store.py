@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,14 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_assets.errors import UserError
+from resources import git
 from resources.store import MAIN, Version
 
 if TYPE_CHECKING:
-    from dvc_data.hashfile.db.local import LocalHashFileDB
+    from dulwich.objects import ObjectID
     from dulwich.repo import Repo
-
-AUTHOR = b"llm-assets <llm-assets@localhost>"
-Files = dict[bytes, bytes]  # file name -> blob id of one commit's flat tree
+    from dvc_data.hashfile.db.local import LocalHashFileDB
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,10 @@ class DvcStore:
 
     def open_branch(self, branch: str) -> None:
         with self._locked() as repo:
-            if _head(repo, branch) is None:
-                main = _head(repo, MAIN) or self._initialise(repo)
-                _set(repo, b"refs/bases/" + branch.encode(), main)
-                _set(repo, _ref(branch), main)
+            if git.read_ref(repo, _branch(branch)) is None:
+                main = git.read_ref(repo, _branch(MAIN)) or self._initialise(repo)
+                git.move_ref(repo, _base(branch), main)
+                git.move_ref(repo, _branch(branch), main)
 
     def write(
         self,
@@ -75,28 +73,29 @@ class DvcStore:
 
     def adopt(self, branch: str, version: Version) -> Version:
         with self._repo() as repo:
-            files = _files(repo, version.commit.encode())
-            pointer, record = (repo[files[_name(version.asset, kind)]].data for kind in ("dvc", "json"))
-            head = _head(repo, branch)
-            here = _files(repo, head) if head else {}
+            files = git.files_at(repo, version.commit.encode())
+            pointer, record = (git.read_blob(repo, files[_name(version.asset, kind)]) for kind in ("dvc", "json"))
+            head = git.read_ref(repo, _branch(branch))
+            here = git.files_at(repo, head) if head else {}
         if all(here.get(_name(version.asset, k)) == files[_name(version.asset, k)] for k in ("dvc", "json")):
             return version
         return self._commit(branch, version.asset, pointer, record)
 
     def find(self, asset: str, fingerprint: str) -> Version | None:
         with self._repo() as repo:
-            commit = repo.refs.read_ref(_fingerprint_ref(asset, fingerprint))
+            commit = git.read_ref(repo, _fingerprint(asset, fingerprint))
             version = _version(repo, commit, asset) if commit else None
         return version if version and self._complete(version) else None
 
     def heads(self, ref: str) -> dict[str, Version]:
         with self._repo() as repo:
-            commit = _head(repo, ref) or repo.refs.read_ref(b"refs/tags/" + ref.encode())
-            if commit is None and len(ref) == 40 and ref.encode() in repo.object_store:
+            commit: bytes | None = git.read_ref(repo, _branch(ref)) or git.read_ref(repo, f"refs/tags/{ref}")
+            if commit is None and len(ref) == 40 and ref.encode() in repo:
                 commit = ref.encode()
             if commit is None:
                 return {}
-            names = [name[:-4].decode() for name in _files(repo, commit) if name.endswith(b".dvc") and name != b".dvc"]
+            pointers = [name for name in git.files_at(repo, commit) if name.endswith(b".dvc") and name != b".dvc"]
+            names = [name.removesuffix(b".dvc").decode() for name in pointers]
             return {name: _version(repo, commit, name) for name in sorted(names)}
 
     def checkout(self, version: Version) -> Path:
@@ -118,33 +117,29 @@ class DvcStore:
 
     def publish(self, branch: str, message: str) -> str | None:
         with self._locked() as repo:
-            head = _head(repo, branch)
-            base = repo.refs.read_ref(b"refs/bases/" + branch.encode())
-            main = _head(repo, MAIN)
+            head, base, main = (git.read_ref(repo, name) for name in (_branch(branch), _base(branch), _branch(MAIN)))
             if head is None or base is None or main is None:
                 raise UserError(f"branch {branch!r} is not in the store: there is nothing to publish")
-            before, after, merged = _files(repo, base), _files(repo, head), _files(repo, main)
+            before, after, merged = (git.files_at(repo, commit) for commit in (base, head, main))
             changed = {name: blob for name, blob in after.items() if before.get(name) != blob}
             if all(merged.get(name) == blob for name, blob in changed.items()):
                 return None
-            commit = _commit_files(repo, merged | changed, [main, head], message)
-            _set(repo, _ref(MAIN), commit)
-            _set(repo, b"refs/tags/" + branch.encode(), commit)
-            _set(repo, b"refs/bases/" + branch.encode(), commit)
-            _set(repo, _ref(branch), commit)
+            commit = git.write_commit(repo, merged | changed, [main, head], message)
+            for name in (_branch(MAIN), f"refs/tags/{branch}", _base(branch), _branch(branch)):
+                git.move_ref(repo, name, commit)
             return commit.decode()
 
     def history(self, asset: str) -> list[Version]:
         found: list[Version] = []
         with self._repo() as repo:
-            commit = _head(repo, MAIN)
+            commit = git.read_ref(repo, _branch(MAIN))
             while commit is not None:
-                if _name(asset, "dvc") in _files(repo, commit):
+                if _name(asset, "dvc") in git.files_at(repo, commit):
                     version = _version(repo, commit, asset)
                     if found and found[-1].fingerprint == version.fingerprint:
                         found.pop()  # the older commit is the one that brought it
                     found.append(version)
-                parents = repo[commit].parents
+                parents = git.commit_at(repo, commit).parents
                 commit = parents[0] if parents else None
         return found
 
@@ -167,6 +162,7 @@ class DvcStore:
     @contextmanager
     def _locked(self) -> Iterator[Repo]:
         """The repository, with the right to move references."""
+        from dulwich.refs import Ref
         from dulwich.repo import Repo
 
         self.root.mkdir(parents=True, exist_ok=True)
@@ -182,32 +178,33 @@ class DvcStore:
                 Repo.init_bare(str(partial), mkdir=True).close()
                 partial.rename(path)
                 repo = Repo(str(path))
-                repo.refs.set_symbolic_ref(b"HEAD", _ref(MAIN))
+                repo.refs.set_symbolic_ref(Ref(b"HEAD"), Ref(_branch(MAIN).encode()))
             try:
                 yield repo
             finally:
                 repo.close()
 
-    def _initialise(self, repo: Repo) -> bytes:
+    def _initialise(self, repo: Repo) -> ObjectID:
         """The first commit: DVC's own configuration, with the cache as the default remote."""
         config = f"[core]\n    remote = store\n    autostage = false\n['remote \"store\"']\n    url = {self._cache}\n"
-        commit = _commit_files(repo, {}, [], "llm-assets store", extra={b".dvc/config": config.encode()})
-        _set(repo, _ref(MAIN), commit)
+        folder = git.write_folder(repo, {b"config": config.encode()})
+        commit = git.write_commit(repo, {b".dvc": folder}, [], "llm-assets store")
+        git.move_ref(repo, _branch(MAIN), commit)
         return commit
 
     def _commit(self, branch: str, asset: str, pointer: bytes, record: bytes) -> Version:
         with self._locked() as repo:
-            head = _head(repo, branch)
+            head = git.read_ref(repo, _branch(branch))
             if head is None:
                 raise UserError(f"branch {branch!r} is not in the store: open it before writing {asset}")
-            files = _files(repo, head) | {
-                _name(asset, "dvc"): _blob(repo, pointer),
-                _name(asset, "json"): _blob(repo, record),
+            files = git.files_at(repo, head) | {
+                _name(asset, "dvc"): git.write_blob(repo, pointer),
+                _name(asset, "json"): git.write_blob(repo, record),
             }
-            commit = _commit_files(repo, files, [head], f"{asset}\n\nbranch: {branch}")
+            commit = git.write_commit(repo, files, [head], f"{asset}\n\nbranch: {branch}")
             version = _version(repo, commit, asset)
-            _set(repo, _fingerprint_ref(asset, version.fingerprint), commit)
-            _set(repo, _ref(branch), commit)
+            git.move_ref(repo, _fingerprint(asset, version.fingerprint), commit)
+            git.move_ref(repo, _branch(branch), commit)
         return version
 
     # -- file contents ---------------------------------------------------------------------------------------------
@@ -287,68 +284,23 @@ def _name(asset: str, kind: str) -> bytes:
     return f"{asset}.{kind}".encode()
 
 
-def _ref(branch: str) -> bytes:
-    return b"refs/heads/" + branch.encode()
+def _branch(name: str) -> str:
+    return f"refs/heads/{name}"
 
 
-def _fingerprint_ref(asset: str, fingerprint: str) -> bytes:
-    return f"refs/fingerprints/{asset}/{fingerprint}".encode()
+def _base(branch: str) -> str:
+    """Where a branch began, or was last published: what it changed since then is what it has to publish."""
+    return f"refs/bases/{branch}"
 
 
-def _head(repo: Repo, branch: str) -> bytes | None:
-    return repo.refs.read_ref(_ref(branch))
-
-
-def _set(repo: Repo, ref: bytes, commit: bytes) -> None:
-    """Move a reference. The caller holds the lock, so a `.lock` file here is a dead writer's."""
-    Path(repo.controldir(), ref.decode() + ".lock").unlink(missing_ok=True)
-    if not repo.refs.set_if_equals(ref, repo.refs.read_ref(ref), commit):
-        raise RuntimeError(f"reference {ref.decode()} moved without the store's lock")
-
-
-def _files(repo: Repo, commit: bytes) -> Files:
-    return {item.path: item.sha for item in repo[repo[commit].tree].items()}
-
-
-def _blob(repo: Repo, data: bytes) -> bytes:
-    from dulwich.objects import Blob
-
-    blob = Blob.from_string(data)
-    repo.object_store.add_object(blob)
-    return blob.id
-
-
-def _commit_files(
-    repo: Repo, files: Files, parents: list[bytes], message: str, extra: dict[bytes, bytes] | None = None
-) -> bytes:
-    """A commit of a flat tree; `extra` are further files of the first commit, by path with one folder."""
-    from dulwich.objects import Commit, Tree
-
-    tree = Tree()
-    for path, data in (extra or {}).items():
-        folder, name = path.split(b"/")
-        sub = Tree()
-        sub.add(name, 0o100644, _blob(repo, data))
-        repo.object_store.add_object(sub)
-        tree.add(folder, 0o040000, sub.id)
-    for name, blob in files.items():
-        tree.add(name, 0o040000 if name == b".dvc" else 0o100644, blob)
-    repo.object_store.add_object(tree)
-    commit = Commit()
-    commit.tree, commit.parents = tree.id, parents
-    commit.author = commit.committer = AUTHOR
-    commit.author_time = commit.commit_time = int(time.time())
-    commit.author_timezone = commit.commit_timezone = 0
-    commit.encoding = b"UTF-8"
-    commit.message = message.encode()
-    repo.object_store.add_object(commit)
-    return commit.id
+def _fingerprint(asset: str, fingerprint: str) -> str:
+    return f"refs/fingerprints/{asset}/{fingerprint}"
 
 
 def _version(repo: Repo, commit: bytes, asset: str) -> Version:
-    files = _files(repo, commit)
-    pointer = repo[files[_name(asset, "dvc")]].data.decode()
-    record = json.loads(repo[files[_name(asset, "json")]].data)
+    files = git.files_at(repo, commit)
+    pointer = git.read_blob(repo, files[_name(asset, "dvc")]).decode()
+    record = json.loads(git.read_blob(repo, files[_name(asset, "json")]))
     digest = next(line.split(": ")[1] for line in pointer.splitlines() if line.startswith("- md5: "))
     return Version(
         asset=asset,
@@ -358,5 +310,3 @@ def _version(repo: Repo, commit: bytes, asset: str) -> Version:
         inputs=record["inputs"],
         metadata=record["metadata"],
     )
-
-

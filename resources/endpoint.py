@@ -1,4 +1,6 @@
-"""The endpoint: one detached server process on this machine, and the pointer that says which package it serves."""
+"""The endpoint: one detached server process on this machine, and the pointer that says which package it
+serves.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +68,9 @@ class Endpoint:
         return api_key(self.home)
 
     def current(self) -> dict[str, Any] | None:
-        """What the pointer says: {"package", "digest", "deployed_at", "sha256"}; None when nothing is deployed."""
+        """What the pointer says: {"package", "digest", "deployed_at", "sha256"}; None when nothing is
+        deployed.
+        """
         from llm_assets.serving.package import read_pointer
 
         return read_pointer(self.folder)
@@ -85,8 +89,8 @@ class Endpoint:
             return None
 
     def status(self) -> dict[str, Any]:
-        """running (a server process of this folder lives), healthy (it has a model and answers), digest, pid, url,
-        error (what kept the last package from being served)."""
+        """running (a server process of this folder lives), healthy (it has a model and answers), digest,
+        pid, url, error (what kept the last package from being served)."""
         pid = self._pid()
         health = self.health() if pid else None
         return {
@@ -99,8 +103,8 @@ class Endpoint:
         }
 
     def start(self) -> None:
-        """Start the server unless it runs; return when it answers. Raises UserError when it does not, or when its
-        port belongs to something else."""
+        """Start the server unless it runs; return when it answers. Raises UserError when it does not, or
+        when its port belongs to something else."""
         with self._locked():
             pid = self._pid()
             if pid is not None and self._port_of(pid) != self.port:
@@ -120,7 +124,9 @@ class Endpoint:
             self._pid_file.unlink(missing_ok=True)
 
     def deploy(self, package: Path, digest: str) -> None:
-        """Copy `package` beside the others and swap the pointer to it; a running server takes it within a second."""
+        """Copy `package` beside the others and swap the pointer to it; a running server takes it within a
+        second.
+        """
         from llm_assets.serving.package import folder_hash
         from llm_assets.serving.traffic import now
 
@@ -140,15 +146,26 @@ class Endpoint:
             os.utime(target)
             self._drop_old_packages()
 
+    def point_at(self, pointer: dict[str, Any] | None) -> None:
+        """Put an earlier pointer back (None: nothing is deployed)."""
+        with self._locked():
+            if pointer is None:
+                (self.folder / "current.json").unlink(missing_ok=True)
+            else:
+                write_json(pointer, self.folder / "current.json")
+
     def wait_serving(self, digest: str) -> None:
-        """Until /health shows `digest`. Raises UserError when the server refuses it, ends, or takes too long."""
+        """Until /health shows `digest`. Raises UserError when the server refuses it, ends, or takes too
+        long.
+        """
+        deployed = (self.current() or {}).get("deployed_at")
         deadline = time.monotonic() + self.settings.start_seconds
         while time.monotonic() < deadline:
             health = self.health()
+            if health and health.get("error") and health.get("refused") == deployed:
+                raise UserError(f"the endpoint did not take package {digest}: {health['error']}")
             if health and health.get("digest") == digest:
                 return
-            if health and health.get("error"):
-                raise UserError(f"the endpoint did not take package {digest}: {health['error']}")
             if self._pid() is None:
                 raise UserError(f"the endpoint's process has ended. Its log: {self.log}")
             time.sleep(0.1)
@@ -166,20 +183,14 @@ class Endpoint:
             "content-type": "application/json",
             PROBE_HEADER: "deployment",
         }
-        request = urllib.request.Request(
-            f"{self.url}/v1/chat/completions", json.dumps(body).encode(), headers
-        )
+        request = urllib.request.Request(f"{self.url}/v1/chat/completions", json.dumps(body).encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=self.settings.deadline_seconds) as reply:
                 return str(json.load(reply)["choices"][0]["message"]["content"])
         except urllib.error.HTTPError as error:
-            raise UserError(
-                f"the endpoint refused a request ({error.code}): {error.read(2000).decode()}"
-            ) from None
+            raise UserError(f"the endpoint refused a request ({error.code}): {error.read(2000).decode()}") from None
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"the endpoint at {self.url} did not answer: {error}. Its log: {self.log}"
-            ) from None
+            raise UserError(f"the endpoint at {self.url} did not answer: {error}. Its log: {self.log}") from None
 
     @property
     def _pid_file(self) -> Path:
@@ -215,7 +226,8 @@ class Endpoint:
             except OSError as error:
                 raise UserError(
                     f"port {self.port} on {self.settings.host}, wanted for the endpoint, cannot be used "
-                    f"({error.strerror}). Stop what uses it, or choose another port with `--set serving.port=N`."
+                    f"({error.strerror}). Stop what uses it, or choose another port "
+                    "with `--set serving.port=N`."
                 ) from None
 
     def _spawn(self) -> int:
@@ -243,16 +255,12 @@ class Endpoint:
         while time.monotonic() < deadline:
             _reap(pid)
             if self._pid() is None:
-                raise UserError(
-                    f"the endpoint's process ended while starting: {self._last_words()} Log: {self.log}"
-                )
+                raise UserError(f"the endpoint's process ended while starting: {self._last_words()} Log: {self.log}")
             health = self.health()
             if health and health["status"] != "loading":
                 return
             time.sleep(0.1)
-        raise UserError(
-            f"the endpoint did not answer within {self.settings.start_seconds:g} s. Its log: {self.log}"
-        )
+        raise UserError(f"the endpoint did not answer within {self.settings.start_seconds:g} s. Its log: {self.log}")
 
     def _last_words(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -287,7 +295,5 @@ class Endpoint:
 
 def _reap(pid: int) -> None:
     """A server that this very process started and that has ended must not stay a zombie."""
-    try:
+    with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    except (ChildProcessError, ProcessLookupError):
-        pass

@@ -32,8 +32,9 @@ def degradation_sensor(recipe: Recipe, job_name: str) -> dg.SensorDefinition:
         minimum_interval_seconds=settings.interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING if settings.sensor else dg.DefaultSensorStatus.STOPPED,
         description=(
-            "Starts a retrain when the monitoring report is degraded: one run for one degradation, none while one is "
-            "in flight or in cooldown, none beyond the daily budget, none without new corrections to learn from."
+            "Starts a retrain when the monitoring report is degraded: one run for one degradation, none while "
+            "one is in flight or in cooldown, none beyond the daily budget, none without new corrections to "
+            "learn from."
         ),
     )
     def degradation(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -47,11 +48,7 @@ def degradation_sensor(recipe: Recipe, job_name: str) -> dg.SensorDefinition:
         recipe, home = current_recipe(), home_folder()
         seen = latest_observation(context.instance)
         if seen is None or not seen.degraded:  # by far the most looks: the traffic log stays unread
-            why = (
-                "no monitoring report yet"
-                if seen is None
-                else f"{seen.champion[:12]} is as good as it should be"
-            )
+            why = "no monitoring report yet" if seen is None else f"{seen.champion[:12]} is as good as it should be"
             return dg.SensorResult(skip_reason=why, cursor=context.cursor)
         memory, now = Memory.load(context.cursor), datetime.now(UTC)
         current = endpoint_of(recipe, home).current()
@@ -66,7 +63,8 @@ def degradation_sensor(recipe: Recipe, job_name: str) -> dg.SensorDefinition:
         )
         if not decision.retrain:
             return dg.SensorResult(skip_reason=decision.why, cursor=context.cursor)
-        # Accepting twice changes nothing, and neither does the same run key: a daemon killed here repeats safely.
+        # Accepting twice changes nothing, and neither does the same run key: a daemon killed here repeats
+        # safely.
         accepted = accept_feedback(home)
         request = dg.RunRequest(
             run_key=run_key(seen, accepted.digest),

@@ -20,10 +20,8 @@ def monitor_schedule(recipe: Recipe, job_name: str) -> dg.ScheduleDefinition:
         name="monitor_schedule",
         job_name=job_name,
         cron_schedule=settings.cron,
-        default_status=dg.DefaultScheduleStatus.RUNNING
-        if settings.schedule
-        else dg.DefaultScheduleStatus.STOPPED,
-        description="Measures the live endpoint; a tick is left out while the last one's run is still waiting.",
+        default_status=dg.DefaultScheduleStatus.RUNNING if settings.schedule else dg.DefaultScheduleStatus.STOPPED,
+        description="Measures the live endpoint; no tick while the last one's run is not over.",
     )
     def monitor_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         waiting = context.instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=IN_FLIGHT), limit=1)

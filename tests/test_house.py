@@ -21,7 +21,16 @@ STAGES = [
     "serving",
     "monitoring",
 ]
-HEAVY = {"torch", "transformers", "great_expectations", "pandas", "sklearn", "matplotlib", "onnxruntime", "datasets"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "great_expectations",
+    "pandas",
+    "sklearn",
+    "matplotlib",
+    "onnxruntime",
+    "datasets",
+}
 FILES = sorted((ROOT / "llm_assets").rglob("*.py"))
 
 

@@ -16,19 +16,15 @@ class PairsConfig(Section):
     )
     samples: int = Field(4, ge=1, le=16, description="answers sampled for each prompt")
     temperature: float = Field(1.0, gt=0, description="higher gives more, and worse, different answers")
-    max_new_tokens: int = Field(
-        32, ge=1, description="longest answer in tokens; of a label, the longest label"
-    )
+    max_new_tokens: int = Field(32, ge=1, description="longest answer in tokens; of a label, the longest label")
 
 
 class RewardConfig(Section):
     """Training of the reward model (TRL RewardTrainer)."""
 
-    epochs: int = Field(1, ge=1, description="passes over the training pairs")
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(
-        3e-4, gt=0, description="peak; warmed up over a tenth of the steps, then to 0"
-    )
+    epochs: int = Field(2, ge=1, description="passes over the training pairs")
+    batch_size: int = Field(16, ge=1)
+    learning_rate: float = Field(1e-3, gt=0, description="peak; warmed up over a tenth of the steps, then to 0")
 
 
 class DpoConfig(Section):
@@ -36,9 +32,7 @@ class DpoConfig(Section):
 
     epochs: int = Field(1, ge=1, description="passes over the training pairs")
     batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(
-        5e-5, gt=0, description="peak; small, so that the model stays near its reference"
-    )
+    learning_rate: float = Field(5e-5, gt=0, description="peak; small, so that the model stays near its reference")
     beta: float = Field(0.1, gt=0, description="how much leaving the reference costs")
     answer_loss_weight: float = Field(
         0.5,
@@ -48,7 +42,7 @@ class DpoConfig(Section):
 
 
 class AlignmentGates(Section):
-    min_pair_accuracy: float = Field(0.7, ge=0, le=1, description="reward model on held-out pairs")
+    min_pair_accuracy: float = Field(0.6, ge=0, le=1, description="reward model on held-out pairs")
     max_length_bias: float = Field(
         0.9,
         ge=0,
@@ -56,12 +50,8 @@ class AlignmentGates(Section):
         description="|correlation| of reward and answer length above which a warning is raised",
     )
     max_kl: float = Field(0.5, gt=0, description="nats a token between aligned and reference model")
-    max_accuracy_drop: float = Field(
-        0.02, ge=0, le=1, description="aligned against fine-tuned, on validation"
-    )
-    min_win_rate: float = Field(
-        0.45, ge=0, le=1, description="aligned against fine-tuned, judged by the reward model"
-    )
+    max_accuracy_drop: float = Field(0.02, ge=0, le=1, description="aligned against fine-tuned, on validation")
+    min_win_rate: float = Field(0.45, ge=0, le=1, description="aligned against fine-tuned, judged by the reward model")
 
 
 class AlignmentConfig(Section):

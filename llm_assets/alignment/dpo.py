@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from llm_assets.alignment.checkpoints import load_model, load_tokenizer, quiet, save_checkpoint
+from llm_assets.alignment.answer_head import score_answers_only
 from llm_assets.alignment.config import DpoConfig
 from llm_assets.alignment.reward import load_reward_model, score
-from llm_assets.alignment.trl_run import train, trainer_arguments
+from llm_assets.alignment.trl_run import quiet, train, trainer_arguments
 from llm_assets.artifacts import PAIRS, Progress, Summary, no_progress, read_table
 from llm_assets.inference import load_generator, torch_setup
+from llm_assets.models.llama import load_model, save_checkpoint
+from llm_assets.models.tokenizer import load_tokenizer
 
 
 def align(
@@ -101,30 +103,30 @@ def _train(
         from trl import DPOConfig as Arguments
         from trl import DPOTrainer
 
-        data = Dataset.from_dict(
-            {name: [row[name] for row in rows] for name in ("prompt", "chosen", "rejected")}
-        )
+        data = Dataset.from_dict({name: [row[name] for row in rows] for name in ("prompt", "chosen", "rejected")})
         losses = [("sigmoid", 1.0), ("sft", config.answer_loss_weight)]
         used = [(name, weight) for name, weight in losses if weight > 0]
         arguments = Arguments(
-            **trainer_arguments(
-                scratch, config.epochs, config.batch_size, config.learning_rate, len(rows), seed
-            ),
+            **trainer_arguments(scratch, config.epochs, config.batch_size, config.learning_rate, len(rows), seed),
             beta=config.beta,
             loss_type=[name for name, _ in used],
             loss_weights=[weight for _, weight in used],
         )
-        model = load_model(finetuned)
+        model, tokenizer = load_model(finetuned), load_tokenizer(finetuned)
         arguments.max_length = model.config.max_position_embeddings
+        reference = load_model(finetuned)
         trainer = DPOTrainer(
             model=model,
-            ref_model=load_model(finetuned),
+            ref_model=reference,
             args=arguments,
             train_dataset=data,
-            processing_class=load_tokenizer(finetuned),
+            processing_class=tokenizer,
         )
+        if arguments.use_cpu:
+            score_answers_only(model)
+            score_answers_only(reference)
         curves = train(trainer, progress, "DPO", ["loss", "rewards/margins"])
-        save_checkpoint(model, finetuned, out)
+        save_checkpoint(model, load_tokenizer(finetuned), out)
     return curves
 
 
@@ -140,10 +142,7 @@ def mean_kl(
     tokenizer = load_tokenizer(policy)
     limit = models[0].config.max_position_embeddings
     asked = [item.ids for item in tokenizer.backend_tokenizer.encode_batch(list(prompts))]
-    said = [
-        [*item.ids, tokenizer.eos_token_id]
-        for item in tokenizer.backend_tokenizer.encode_batch(list(answers))
-    ]
+    said = [[*item.ids, tokenizer.eos_token_id] for item in tokenizer.backend_tokenizer.encode_batch(list(answers))]
     order = sorted(range(len(asked)), key=lambda row: (len(asked[row]) + len(said[row]), row))
     total, count = 0.0, 0
     with torch.inference_mode():
@@ -151,16 +150,12 @@ def mean_kl(
             rows = order[start : start + batch_size]
             sequences = [(asked[row] + said[row])[-limit:] for row in rows]
             ids = torch.full((len(rows), max(map(len, sequences))), int(tokenizer.pad_token_id or 0))
-            predicts = torch.zeros_like(
-                ids, dtype=torch.bool
-            )  # the positions whose next token is of the answer
+            predicts = torch.zeros_like(ids, dtype=torch.bool)  # the positions whose next token is of the answer
             for position, (row, sequence) in enumerate(zip(rows, sequences, strict=True)):
                 ids[position, : len(sequence)] = torch.tensor(sequence)
                 predicts[position, len(sequence) - len(said[row]) - 1 : len(sequence) - 1] = True
             hidden = [model.model(input_ids=ids).last_hidden_state[predicts] for model in models]
-            own, other = (
-                model.lm_head(states).log_softmax(-1) for model, states in zip(models, hidden, strict=True)
-            )
+            own, other = (model.lm_head(states).log_softmax(-1) for model, states in zip(models, hidden, strict=True))
             total += float((own.exp() * (own - other)).sum())
             count += len(own)
     return total / max(count, 1)

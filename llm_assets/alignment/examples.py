@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm_assets.artifacts import DOCUMENTS, read_table
-from llm_assets.prompts import PromptTemplate
-from llm_assets.training.instructions import Example, instruction_examples
+from llm_assets.artifacts import DOCUMENTS, REPORT, read_json, read_table
+from llm_assets.prompts import PromptTemplate, base_template, best_template, load_templates
+from llm_assets.training.instructions import COLUMNS, Example, instruction_examples
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-TASK_COLUMNS = {"route": ("label",), "summarise": ("summary", "body")}
 
 
 def split_rows(folder: Path, split: str) -> pa.Table:
@@ -43,7 +41,7 @@ def sample_examples(
         if task not in templates:
             continue
         usable = rows
-        for column in TASK_COLUMNS[task]:
+        for column in COLUMNS[task]:
             usable = usable.filter(pc.is_valid(usable[column]))
         chosen = np.random.default_rng(seed).permutation(usable.num_rows)[:limit]
         subset = usable.take(pa.array(np.sort(chosen)))
@@ -53,7 +51,10 @@ def sample_examples(
 
 def base_templates(library: Path) -> dict[str, PromptTemplate]:
     """task -> the zero-shot template that models are trained in, for every task of a `prompt_library`."""
-    from llm_assets.prompts import base_template, load_templates
-
     tasks = sorted({template.task for template in load_templates(library)})
     return {task: base_template(library, task) for task in tasks}
+
+
+def best_templates(optimized: Path) -> dict[str, PromptTemplate]:
+    """task -> the template that won, for every task of an `optimized_prompt`."""
+    return {task: best_template(optimized, task) for task in sorted(read_json(optimized / REPORT)["best"])}

@@ -9,9 +9,7 @@ SUITES = [
         expectations=[
             Expect("pairs_exist", "ExpectTableRowCountToBeBetween", min_value=20),
             Expect("ids_are_unique", "ExpectColumnValuesToBeUnique", column="id"),
-            Expect(
-                "prompts_are_present", "ExpectColumnValueLengthsToBeBetween", column="prompt", min_value=1
-            ),
+            Expect("prompts_are_present", "ExpectColumnValueLengthsToBeBetween", column="prompt", min_value=1),
             Expect("chosen_is_present", "ExpectColumnValueLengthsToBeBetween", column="chosen", min_value=1),
             Expect(
                 "chosen_differs_from_rejected",

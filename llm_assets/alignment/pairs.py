@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_assets.alignment.checkpoints import load_tokenizer
 from llm_assets.alignment.config import PairsConfig
 from llm_assets.alignment.examples import sample_examples, split_rows
 from llm_assets.alignment.overlap import token_f1
@@ -22,6 +21,7 @@ from llm_assets.alignment.sampling import sample_answers
 from llm_assets.artifacts import PAIRS, Progress, Summary, no_progress, pair_schema, write_table
 from llm_assets.errors import UserError
 from llm_assets.inference import torch_setup
+from llm_assets.models.tokenizer import load_tokenizer
 from llm_assets.prompts import PromptTemplate, parse_answer, render_prompt
 
 if TYPE_CHECKING:
@@ -124,14 +124,12 @@ def reject(examples: Sequence[Example], samples: Sequence[Sequence[str]]) -> lis
     return found
 
 
-def _wrong_label(
-    answer: str, samples: Sequence[str], labels: Sequence[str], confused: Counter[str]
-) -> str | None:
+def _wrong_label(answer: str, samples: Sequence[str], labels: Sequence[str], confused: Counter[str]) -> str | None:
     wrong = Counter(sample for sample in samples if sample and sample != answer)
     for counts in (wrong, confused):
-        others = sorted((-count, label) for label, count in counts.items() if label != answer)
-        if others:
-            return others[0][1]
+        ranked = sorted((-count, label) for label, count in counts.items() if label != answer)
+        if ranked:
+            return ranked[0][1]
     others = [label for label in labels if label != answer]
     if not others:
         return None

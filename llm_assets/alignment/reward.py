@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_assets.alignment.checkpoints import load_tokenizer, quiet, save_checkpoint
 from llm_assets.alignment.config import RewardConfig
 from llm_assets.alignment.overlap import words
-from llm_assets.alignment.trl_run import train, trainer_arguments
+from llm_assets.alignment.trl_run import quiet, train, trainer_arguments
 from llm_assets.artifacts import PAIRS, Progress, Summary, no_progress, read_table
 from llm_assets.inference import torch_setup
+from llm_assets.models.llama import save_checkpoint
+from llm_assets.models.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -65,12 +66,10 @@ def train_reward_model(
                 max_length=None,
                 center_rewards_coefficient=0.01,
             )
-            trainer = RewardTrainer(
-                model=model, args=arguments, train_dataset=data, processing_class=tokenizer
-            )
+            trainer = RewardTrainer(model=model, args=arguments, train_dataset=data, processing_class=tokenizer)
             curves = train(trainer, progress, "reward model", ["loss", "accuracy"])
     model.eval()
-    save_checkpoint(model, finetuned, out)
+    save_checkpoint(model, load_tokenizer(finetuned), out)
     held_out = [row for row in rows if row["split"] == "validation"]
     prompts = [row["prompt"] for row in held_out]
     chosen = score(model, tokenizer, prompts, [row["chosen"] for row in held_out])
@@ -93,9 +92,7 @@ def encode(
     tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], answers: Sequence[str], limit: int
 ) -> list[list[int]]:
     """Token ids of prompt, answer and <|end|>; of more than `limit` tokens the last ones."""
-    texts = [
-        prompt + answer + str(tokenizer.eos_token) for prompt, answer in zip(prompts, answers, strict=True)
-    ]
+    texts = [prompt + answer + str(tokenizer.eos_token) for prompt, answer in zip(prompts, answers, strict=True)]
     return [item.ids[-limit:] for item in tokenizer.backend_tokenizer.encode_batch(texts)]
 
 
@@ -168,9 +165,7 @@ def _length_bias(rows: Sequence[dict[str, Any]], chosen: np.ndarray, rejected: n
     """Pearson correlation between the differences in reward and in words, chosen minus rejected; 0 if
     undefined.
     """
-    lengths = np.array(
-        [len(words(row["chosen"])) - len(words(row["rejected"])) for row in rows], dtype=np.float64
-    )
+    lengths = np.array([len(words(row["chosen"])) - len(words(row["rejected"])) for row in rows], dtype=np.float64)
     margins = (chosen - rejected).astype(np.float64)
     if lengths.std() == 0 or margins.std() == 0:
         return 0.0

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm_assets.alignment.checkpoints import load_model, load_tokenizer
 from llm_assets.artifacts import Progress, no_progress
+from llm_assets.models.llama import load_model
+from llm_assets.models.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -41,12 +42,8 @@ def sample_answers(
         tokens = _sample(model, [encoded[row][-room:] for row in rows], count, longest, temperature, random)
         for position, row in enumerate(rows):
             for sample in tokens[position * count : (position + 1) * count].tolist():
-                ids = (
-                    sample[: sample.index(tokenizer.eos_token_id)]
-                    if tokenizer.eos_token_id in sample
-                    else sample
-                )
-                answers[row].append(tokenizer.decode(ids[: lengths[row]], skip_special_tokens=True).strip())
+                ids = sample[: sample.index(tokenizer.eos_token_id)] if tokenizer.eos_token_id in sample else sample
+                answers[row].append(tokenizer.backend_tokenizer.decode(ids[: lengths[row]], skip_special_tokens=True).strip())
         progress(start + len(rows), len(order), "sampled answers")
     return answers
 

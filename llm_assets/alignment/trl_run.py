@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llm_assets.artifacts import Progress
+from llm_assets.inference.quiet import quiet as quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import Trainer
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No bar, no notice of transformers, datasets and trl within the block; their settings are put back."""
+    import datasets
+
+    bars = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        with quiet_transformers(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # the libraries' notices to each other
+            yield
+    finally:
+        if bars:
+            datasets.enable_progress_bars()
 
 
 def trainer_arguments(
@@ -61,8 +80,6 @@ def train(
     trainer.add_callback(Report())
     trainer.train()
     return {
-        name: [
-            (float(entry["step"]), float(entry[name])) for entry in trainer.state.log_history if name in entry
-        ]
+        name: [(float(entry["step"]), float(entry[name])) for entry in trainer.state.log_history if name in entry]
         for name in wanted
     }

@@ -3,28 +3,20 @@
 from pydantic import Field
 
 from llm_assets.config import Section
+from llm_assets.models.config import OptimizerConfig
 
 
 class TuningConfig(Section):
     """A short training of a smaller model beside its teacher."""
 
-    rows: dict[str, int] = Field(
-        {"route": 900, "summarise": 150}, description="task -> examples of the balanced train split"
-    )
-    epochs: int = Field(1, ge=1)
+    steps: int = Field(60, ge=1, description="optimizer steps")
     batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(
-        6e-4, gt=0, description="peak; warmed up over a tenth of the steps, then to 0"
-    )
-    temperature: float = Field(
-        2.0, gt=0, description="of teacher and student when their distributions are compared"
-    )
+    route_share: float = Field(0.85, ge=0, le=1, description="share of the steps that are `route`")
+    temperature: float = Field(2.0, gt=0, description="of teacher and student when their distributions are compared")
     teacher_weight: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="share of the teacher's distribution in the loss; the rest is the true answer's",
+        0.5, ge=0, le=1, description="share of the teacher's distribution in the loss; the rest is the true answer's"
     )
+    optimizer: OptimizerConfig = OptimizerConfig(embedding_rate=1e-3, hidden_rate=5e-4, muon_rate=0.004)
 
 
 class PruningConfig(Section):
@@ -37,10 +29,15 @@ class PruningConfig(Section):
 
 
 class DistillationConfig(Section):
-    """A student with fewer layers."""
+    """A shallower and narrower student."""
 
-    layers: int = Field(1, ge=1, description="layers of the student; at most the teacher's")
-    tuning: TuningConfig = TuningConfig(rows={"route": 1800, "summarise": 250}, learning_rate=1e-3)
+    depth: float = Field(0.5, gt=0, le=1, description="share of the teacher's layers that the student has")
+    width: float = Field(0.75, gt=0, le=1, description="share of the teacher's hidden size that the student has")
+    multiple: int = Field(32, ge=1, description="the hidden size is rounded to a multiple of this")
+    calibration_rows: int = Field(128, ge=1, description="prompts on which hidden sizes are ranked")
+    tuning: TuningConfig = TuningConfig(
+        steps=120, optimizer=OptimizerConfig(embedding_rate=3e-3, hidden_rate=1e-3, muon_rate=0.01)
+    )
 
 
 class QuantizationConfig(Section):

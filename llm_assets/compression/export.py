@@ -3,8 +3,7 @@ torch.
 
 onnxruntime-genai's model builder writes the graph (GroupQueryAttention, MatMulNBits). Two edits make it ours:
 the LM head sees only each row's last token (a prefill of 64 prompts would else give gigabytes of logits),
-and the int8 model reads its embedding from the LM head's int8 table (the builder keeps a second one in
-fp32, which is half of a small model). Equal checkpoints give equal bytes.
+and the XX
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["int8", "fp32"]
 MODEL, DATA = "model.onnx", "model.onnx.data"
-BLOCKS = (128, 64, 32)  # weights that share one int8 scale: the largest that divides the hidden size is used
+BLOCKS = (128, 64, 32)  # weights that share one int8 scale: the largest that fits every matrix is used
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -45,14 +44,14 @@ def export_package(
         )
     if precision == "int8" and not config.get("tie_word_embeddings"):
         raise UserError(f"{parent} has untied embeddings; export it with precision fp32, or tie them")
-    if precision == "int8" and config["hidden_size"] % BLOCKS[-1]:
-        raise UserError(
-            f"{parent}: int8 needs a hidden size divisible by {BLOCKS[-1]}, not {config['hidden_size']}"
-        )
+    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    widths = (config["hidden_size"], config["intermediate_size"], head_dim * config["num_attention_heads"])
+    block = next((size for size in BLOCKS if all(width % size == 0 for width in widths)), BLOCKS[-1])
+    if precision == "int8" and config["hidden_size"] % block:
+        raise UserError(f"{parent}: int8 needs a hidden size divisible by {block}, not {config['hidden_size']}")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="llm-assets-export-") as scratch:
         folder = Path(scratch)
-        block = next((size for size in BLOCKS if config["hidden_size"] % size == 0), BLOCKS[-1])
         _build(checkpoint, folder, precision, block)
         _save(_edit(folder / MODEL, precision), out)
     for name in TOKENIZER_FILES:
@@ -64,7 +63,7 @@ def export_package(
         "context": config["max_position_embeddings"],
         "layers": config["num_hidden_layers"],
         "kv_heads": config["num_key_value_heads"],
-        "head_dim": config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
+        "head_dim": head_dim,
         "vocab": config["vocab_size"],
         "eos": config["eos_token_id"],
         "pad": config["pad_token_id"],
@@ -119,8 +118,10 @@ def _edit(path: Path, precision: Precision) -> onnx.ModelProto:
     model = onnx.load(str(path))
     model.producer_version = ""
     _last_position(model)
+    _compute_rotary(model)
     if precision == "int8":
         _share_embedding(model)
+        _halve_scales(model)
     return model
 
 
@@ -196,6 +197,47 @@ def _share_embedding(model: onnx.ModelProto) -> None:
     model.graph.node.remove(gather)
     for offset, node in enumerate(nodes):
         model.graph.node.insert(position + offset, node)
+
+
+def _compute_rotary(model: onnx.ModelProto) -> None:
+    """Compute the tables of rotary cosines and sines, instead of storing what is 1 of 20 bytes of a small model.
+
+    onnxruntime does it once, when it loads the model. The angle of position p and pair i is p / theta^(i / pairs).
+    """
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    tables = {t.name: t for t in model.graph.initializer if t.name in ("cos_cache", "sin_cache")}
+    cosines, sines = (numpy_helper.to_array(tables[name]) for name in ("cos_cache", "sin_cache"))
+    rates = np.arctan2(sines[1].astype(np.float64), cosines[1].astype(np.float64))  # the angles of position 1
+    angles = np.arange(len(cosines))[:, None] * rates
+    if np.abs(np.cos(angles) - cosines).max() > 1e-4 or np.abs(np.sin(angles) - sines).max() > 1e-4:
+        return  # scaled positions (YaRN and the like): the tables stay
+    for name, table in tables.items():
+        model.graph.initializer.remove(table)
+        kind = "Cos" if name == "cos_cache" else "Sin"
+        model.graph.node.insert(0, helper.make_node(kind, ["rotary/angles"], [name], name=f"rotary/{kind}"))
+    model.graph.node.insert(
+        0, helper.make_node("Mul", ["rotary/positions", "rotary/rates"], ["rotary/angles"], name="rotary/Mul")
+    )
+    positions = np.arange(len(cosines), dtype=np.float32)[:, None]
+    for name, values in (("rotary/positions", positions), ("rotary/rates", rates.astype(np.float32)[None])):
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+
+
+def _halve_scales(model: onnx.ModelProto) -> None:
+    """Store the int8 scales as fp16; onnxruntime widens them once, when it loads the model."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    for tensor in [t for t in model.graph.initializer if t.name.endswith(".weight_scales")]:
+        values = numpy_helper.to_array(tensor)
+        half = f"{tensor.name}_fp16"
+        model.graph.initializer.remove(tensor)
+        model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), half))
+        model.graph.node.insert(
+            0, helper.make_node("Cast", [half], [tensor.name], name=f"{tensor.name}/Cast", to=TensorProto.FLOAT)
+        )
 
 
 def _save(model: onnx.ModelProto, out: Path) -> None:

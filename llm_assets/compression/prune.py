@@ -11,20 +11,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_assets.alignment.checkpoints import load_model, load_tokenizer, save_checkpoint
 from llm_assets.alignment.examples import sample_examples, split_rows
 from llm_assets.artifacts import Progress, Summary, no_progress
 from llm_assets.compression.config import CompressionConfig
 from llm_assets.compression.export import model_bytes
 from llm_assets.compression.measure import accuracy, decide
-from llm_assets.compression.tuning import tune
-from llm_assets.errors import UserError
+from llm_assets.compression.tuning import tune, tuning_examples
 from llm_assets.inference import torch_setup
+from llm_assets.models.llama import load_model, parameter_counts, save_checkpoint
+from llm_assets.models.tokenizer import load_tokenizer
 from llm_assets.prompts import PromptTemplate
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from llm_assets.training.instructions import Example
 
 
 def prune_model(
@@ -43,15 +45,9 @@ def prune_model(
     """
     torch_setup(seed, threads)
     pruning = config.pruning
-    train = split_rows(balanced, "train")
-    examples = sample_examples(train, templates, pruning.recovery.rows, seed)
-    if not examples:
-        raise UserError(
-            "pruned_model: balanced_documents has no rows of the tasks in compression.pruning.recovery"
-        )
+    examples = tuning_examples(balanced, templates, pruning.recovery, seed)
     teacher, tokenizer = load_model(parent), load_tokenizer(parent)
-    prompts = [example.prompt for example in examples[:: max(1, len(examples) // pruning.calibration_rows)]]
-    scores = importances(teacher, tokenizer, prompts)
+    scores = importances(teacher, tokenizer, calibration_prompts(examples, pruning.calibration_rows))
     student = remove_neurons(teacher, scores, neurons_kept(teacher.config.intermediate_size, config))
     held_out = sample_examples(split_rows(cleaned, "validation"), templates, config.validation_rows, seed)
 
@@ -59,15 +55,12 @@ def prune_model(
         return accuracy(held_out, decide(folder, held_out, templates, config.max_new_tokens, threads))
 
     before = measured(parent)
-    save_checkpoint(student, parent, out)
+    save_checkpoint(student, tokenizer, out)
     raw = measured(out)
-    curve = tune(student, teacher, tokenizer, examples, pruning.recovery, seed, progress)
-    save_checkpoint(student, parent, out)
+    curves = tune(student, teacher, tokenizer, examples, pruning.recovery, seed, progress)
+    save_checkpoint(student, tokenizer, out)
     after = measured(out)
-    sizes = {
-        "parent": sum(p.numel() for p in teacher.parameters()),
-        "pruned": sum(p.numel() for p in student.parameters()),
-    }
+    sizes = {name: parameter_counts(model)["parameters"] for name, model in (("parent", teacher), ("pruned", student))}
     metrics: dict[str, Any] = {
         "neurons": student.config.intermediate_size,
         "neurons_before": teacher.config.intermediate_size,
@@ -78,15 +71,15 @@ def prune_model(
         "accuracy_unrecovered": round(raw, 4),
         "accuracy": round(after, 4),
         "accuracy_drop": round(before - after, 4),
+        "tokens_per_second": round(curves.tokens_per_second),
     }
     return Summary(
         metrics=metrics,
         curves={
-            "recovery loss": curve,
+            "recovery loss": curves.loss,
             **{
                 f"layer {index}: importance of its neurons, sorted": [
-                    (float(rank), float(value))
-                    for rank, value in enumerate(sorted(layer.tolist(), reverse=True))
+                    (float(rank), float(value)) for rank, value in enumerate(sorted(layer.tolist(), reverse=True))
                 ]
                 for index, layer in enumerate(scores)
             },
@@ -103,6 +96,11 @@ def neurons_kept(neurons: int, config: CompressionConfig) -> int:
     """`keep` of them, rounded to the multiple, at least one multiple and at most all."""
     multiple = config.pruning.multiple
     return min(neurons, max(multiple, round(neurons * config.pruning.keep / multiple) * multiple))
+
+
+def calibration_prompts(examples: Sequence[Example], rows: int) -> list[str]:
+    """About `rows` prompts, spread over all examples."""
+    return [example.prompt for example in examples[:: max(1, len(examples) // rows)]]
 
 
 def importances(

@@ -19,7 +19,7 @@ class InstalledPackages(Section):
         description="import names (`sklearn`, not `scikit-learn`); `stdlib` is the standard library"
     )
     max_per_package: int = Field(
-        4000, ge=1, description="docstrings a package at most, from files drawn by the hash of their path"
+        default=4000, ge=1, description="docstrings a package at most, from files drawn by the hash of their path"
     )
 
 
@@ -28,19 +28,19 @@ class Files(Section):
 
     kind: Literal["files"] = "files"
     paths: list[str] = Field(min_length=1, description="files or globs; a relative one starts at the project's folder")
-    text_column: str = Field("text", description="column with the text (.txt: one text a line, no columns)")
-    label_column: str | None = Field(None, description="column with the class; none for unlabelled text")
+    text_column: str = Field(default="text", description="column with the text (.txt: one text a line, no columns)")
+    label_column: str | None = Field(default=None, description="column with the class; none for unlabelled text")
     split: Literal["train", "validation", "test", "canary"] | None = Field(
-        None, description="put all rows into this split; by default each goes by the hash of its id"
+        default=None, description="put all rows into this split; by default each goes by the hash of its id"
     )
-    licence: str = Field("unknown", description="the licence of these texts, kept with each row")
+    licence: str = Field(default="unknown", description="the licence of these texts, kept with each row")
 
 
 class Feedback(Section):
     """People's corrections that were accepted as training data; an absent file is no rows."""
 
     kind: Literal["feedback"] = "feedback"
-    path: str = Field("feedback/accepted.jsonl", description="under the state folder, unless absolute")
+    path: str = Field(default="feedback/accepted.jsonl", description="under the state folder, unless absolute")
 
 
 Source = Annotated[InstalledPackages | Files | Feedback, Field(discriminator="kind")]
@@ -50,9 +50,9 @@ class LanguageConfig(Section):
     """Which languages stay."""
 
     enabled: bool = True
-    allowed: list[str] = Field(["en"], min_length=1, description="ISO 639-1 codes")
+    allowed: list[str] = Field(default=["en"], min_length=1, description="ISO 639-1 codes")
     min_confidence: float = Field(
-        0.9, ge=0, le=1, description="a text is rejected only when another language is at least this probable"
+        default=0.9, ge=0, le=1, description="a text is rejected only when another language is at least this probable"
     )
 
 
@@ -60,11 +60,11 @@ class NearDuplicateConfig(Section):
     """MinHash proposes pairs, the exact Jaccard similarity of their word shingles decides."""
 
     enabled: bool = True
-    threshold: float = Field(0.8, gt=0, le=1, description="Jaccard similarity from which two texts are one")
-    num_perm: int = Field(128, ge=16, le=1024, description="length of a MinHash signature")
-    shingle: int = Field(3, ge=1, le=10, description="words in a shingle")
+    threshold: float = Field(default=0.8, gt=0, le=1, description="Jaccard similarity from which two texts are one")
+    num_perm: int = Field(default=128, ge=16, le=1024, description="length of a MinHash signature")
+    shingle: int = Field(default=3, ge=1, le=10, description="words in a shingle")
     same_start: int = Field(
-        240,
+        default=240,
         ge=0,
         description="texts whose first so many letters and digits agree are one: a model reads no further. 0: off",
     )
@@ -73,10 +73,10 @@ class NearDuplicateConfig(Section):
 class SplitConfig(Section):
     """Shares of the splits; a row's split goes by the hash of its id and so stays when others come or go."""
 
-    train: float = Field(0.80, gt=0, lt=1)
-    validation: float = Field(0.08, gt=0, lt=1)
-    test: float = Field(0.10, gt=0, lt=1)
-    canary: float = Field(0.02, gt=0, lt=1, description="fixed probes that monitor the endpoint")
+    train: float = Field(default=0.80, gt=0, lt=1)
+    validation: float = Field(default=0.08, gt=0, lt=1)
+    test: float = Field(default=0.10, gt=0, lt=1)
+    canary: float = Field(default=0.02, gt=0, lt=1, description="fixed probes that monitor the endpoint")
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> SplitConfig:
@@ -89,13 +89,15 @@ class SplitConfig(Section):
 class CleanConfig(Section):
     """Repair, rules and duplicates."""
 
-    markup: bool = Field(True, description="turn reStructuredText, Markdown, HTML and doctests into plain prose")
-    min_chars: int = Field(40, ge=1, description="shorter texts are rejected")
-    max_chars: int = Field(20_000, ge=1, description="longer texts are rejected")
+    markup: bool = Field(
+        default=True, description="turn reStructuredText, Markdown, HTML and doctests into plain prose"
+    )
+    min_chars: int = Field(default=40, ge=1, description="shorter texts are rejected")
+    max_chars: int = Field(default=20_000, ge=1, description="longer texts are rejected")
     language: LanguageConfig = LanguageConfig()
     near_duplicates: NearDuplicateConfig = NearDuplicateConfig()
     mask_labels: bool = Field(
-        False,
+        default=False,
         description="remove from each text the name of its own label (and a library's usual aliases); for labels "
         "that would otherwise be read off the text",
     )
@@ -105,23 +107,28 @@ class CleanConfig(Section):
 class AugmentConfig(Section):
     """Easy data augmentation (Wei and Zou 2019) of the train split."""
 
-    operations: list[Operation] = Field(["synonym", "insert", "swap", "delete"], description="applied in turn")
-    alpha: float = Field(0.1, ge=0, le=0.5, description="share of a text's words that an operation changes")
-    share: float = Field(0.15, ge=0, le=1, description="share of the train rows that get augmented copies")
-    copies: int = Field(1, ge=1, le=16, description="augmented copies of each such row")
-    max_words: int = Field(120, ge=5, description="words of a text that an augmented copy keeps")
+    operations: list[Operation] = Field(default=["synonym", "insert", "swap", "delete"], description="applied in turn")
+    alpha: float = Field(default=0.1, ge=0, le=0.5, description="share of a text's words that an operation changes")
+    share: float = Field(default=0.15, ge=0, le=1, description="share of the train rows that get augmented copies")
+    copies: int = Field(default=1, ge=1, le=16, description="augmented copies of each such row")
+    max_words: int = Field(default=120, ge=5, description="words of a text that an augmented copy keeps")
 
 
 class BalanceConfig(Section):
     """How rare labels are given more say."""
 
     method: Literal["none", "oversample", "weights"] = Field(
-        "weights", description="weights reach the loss; oversample repeats rows of rare labels"
+        default="weights", description="weights reach the loss; oversample repeats rows of rare labels"
     )
     power: float = Field(
-        0.25, ge=0, le=1, description="0 keeps the natural shares, 1 makes all labels equal; count^-power in between"
+        default=0.25,
+        ge=0,
+        le=1,
+        description="0 keeps the natural shares, 1 makes all labels equal; count^-power in between",
     )
-    max_factor: float = Field(8.0, ge=1, description="no label counts more than this many times its natural share")
+    max_factor: float = Field(
+        default=8.0, ge=1, description="no label counts more than this many times its natural share"
+    )
 
 
 class DataConfig(Section):

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import importlib.util
+import json
+import os
+import subprocess
 import sys
 import sysconfig
-import warnings
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from llm_assets.artifacts import Progress
+from llm_assets.data import docstrings
 from llm_assets.data.config import InstalledPackages
 from llm_assets.data.rows import document_id, text_hash
 from llm_assets.errors import UserError
 
 STDLIB = "stdlib"
-SKIPPED = {"test", "tests", "testing", "_vendor", "site-packages", "dist-packages", "idlelib", "__pycache__"}
 
 
 def read_packages(source: InstalledPackages, progress: Progress) -> list[dict[str, Any]]:
     """One row per docstring, in the order of packages, files and lines."""
+    for package in source.packages:
+        package_folder(package)  # all of them are there before the first is read
     rows: list[dict[str, Any]] = []
-    for done, package in enumerate(source.packages):
-        progress(done, len(source.packages), package)
-        found = _read_package(package, source.max_per_package)
-        if not found:
-            raise UserError(
-                f"data.sources: package {package!r} holds no docstrings to learn from (it may be compiled); "
-                "leave it out of `packages`"
-            )
-        rows += found
-    progress(len(source.packages), len(source.packages), "")
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        found = pool.map(lambda package: _read_package(package, source.max_per_package), source.packages)
+        for done, (package, read) in enumerate(zip(source.packages, found, strict=True), 1):
+            if not read:
+                raise UserError(
+                    f"data.sources: package {package!r} holds no docstrings to learn from (it may be compiled); "
+                    "leave it out of `packages`"
+                )
+            rows += read
+            progress(done, len(source.packages), package)
     return rows
 
 
@@ -62,66 +64,33 @@ def package_folder(package: str) -> Path:
 
 
 def _read_package(package: str, limit: int) -> list[dict[str, Any]]:
-    """Docstrings of whole files, drawn by the hash of their path until `limit` is reached.
-
-    Drawing files, not docstrings, leaves the rest unparsed: parsing is nearly all of the cost.
-    """
-    root, licence, source = package_folder(package), _licence(package), f"python:{package}"
-    drawn: list[tuple[str, list[tuple[str, str]]]] = []
-    count = 0
-    for path in sorted(_files(root), key=lambda name: hashlib.sha256(f"{package}/{name}".encode()).digest()):
-        docstrings = list(_docstrings(root / path))
-        drawn.append((path, docstrings))
-        count += len(docstrings)
-        if count >= limit:
-            break
+    licence, source = _licence(package), f"python:{package}"
     rows = []
-    for path, docstrings in sorted(drawn):
-        for name, text in docstrings:
-            uri = f"python://{package}/{path}#{name}" if name else f"python://{package}/{path}"
-            rows.append(
-                {
-                    "id": document_id(source, uri),
-                    "text": text,
-                    "label": package,
-                    "source": source,
-                    "uri": uri,
-                    "licence": licence,
-                    "content_hash": text_hash(text),
-                    "parents": [],
-                    "steps": [],
-                }
-            )
-    return rows[:limit]
+    for path, name, text in _docstrings(package, limit):
+        uri = f"python://{package}/{path}#{name}" if name else f"python://{package}/{path}"
+        rows.append(
+            {
+                "id": document_id(source, uri),
+                "text": text,
+                "label": package,
+                "source": source,
+                "uri": uri,
+                "licence": licence,
+                "content_hash": text_hash(text),
+                "parents": [],
+                "steps": [],
+            }
+        )
+    return rows
 
 
-def _files(root: Path) -> Iterator[str]:
-    for path in root.rglob("*.py"):
-        relative = path.relative_to(root)
-        if not SKIPPED.intersection(relative.parts):
-            yield relative.as_posix()
-
-
-def _docstrings(path: Path) -> Iterator[tuple[str, str]]:
-    """(qualified name, text) of the module, its classes and functions; a file that cannot be parsed has none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in other people's code
-            tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError, OSError, RecursionError):
-        return
-    pending: list[tuple[str, Any]] = [("", tree)]
-    while pending:
-        name, node = pending.pop(0)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = ast.get_docstring(node)
-            if text and text.strip():
-                yield name, text.encode("utf-8", "replace").decode()
-        for child in node.body:
-            if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                pending.append((f"{name}.{child.name}" if name else child.name, child))
-            elif isinstance(child, ast.If | ast.Try):
-                pending.append((name, child))
+def _docstrings(package: str, limit: int) -> list[tuple[str, str, str]]:
+    """(path, name, text), read by a process of its own (-I: it imports nothing but the standard library)."""
+    command = [sys.executable, "-I", docstrings.__file__, str(package_folder(package)), package, str(limit)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"reading the docstrings of {package} failed:\n{done.stderr.decode(errors='replace')}")
+    return [(path, name, text) for path, name, text in json.loads(done.stdout)]
 
 
 @cache

@@ -27,9 +27,7 @@ def documents_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
     schema = document_schema()
-    columns = {
-        field.name: pa.array([row.get(field.name) for row in rows], type=field.type) for field in schema
-    }
+    columns = {field.name: pa.array([row.get(field.name) for row in rows], type=field.type) for field in schema}
     return pa.table(columns, schema=schema)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from llm_assets.artifacts import Progress, no_progress
 from llm_assets.inference.onnx_model import OnnxModel
+from llm_assets.inference.torch_generator import batches
 
 
 class OnnxGenerator:
@@ -30,7 +31,7 @@ class OnnxGenerator:
         encoded = self._encode(prompts, [max_new_tokens] * len(prompts))
         answers: list[list[int]] = [[] for _ in prompts]
         done = 0
-        for batch in _batches([len(ids) for ids in encoded], batch_size):
+        for batch in batches([len(ids) for ids in encoded], batch_size):
             longest = max(len(encoded[row]) for row in batch)
             state, logits = model.prefill([encoded[row] for row in batch], longest + max_new_tokens)
             rows = np.array(batch)
@@ -46,7 +47,7 @@ class OnnxGenerator:
                 logits = model.decode(state, tokens)
             done += len(batch)
             progress(done, len(prompts), "answers")
-        return [model.tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
+        return [model.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in answers]
 
     def answer_loss(self, prompts: Sequence[str], answers: Sequence[str], batch_size: int = 64) -> np.ndarray:
         """Mean negative log-likelihood (nats) of each answer's tokens, <|end|> included; float64 [n]."""
@@ -54,9 +55,7 @@ class OnnxGenerator:
         targets = [[*model.tokenizer.encode(answer).ids, model.eos] for answer in answers]
         encoded = self._encode(prompts, [len(target) for target in targets])
         losses = np.zeros(len(prompts))
-        for batch in _batches(
-            [len(ids) + len(t) for ids, t in zip(encoded, targets, strict=True)], batch_size
-        ):
+        for batch in batches([len(ids) + len(t) for ids, t in zip(encoded, targets, strict=True)], batch_size):
             longest = max(len(encoded[row]) + len(targets[row]) for row in batch)
             state, logits = model.prefill([encoded[row] for row in batch], longest)
             rows = np.array(batch)
@@ -73,16 +72,7 @@ class OnnxGenerator:
 
     def _encode(self, prompts: Sequence[str], reserved: Sequence[int]) -> list[list[int]]:
         encoded = self.model.tokenizer.encode_batch(list(prompts))
-        return [
-            item.ids[-(self.model.context - room) :] for item, room in zip(encoded, reserved, strict=True)
-        ]
-
-
-def _batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Row numbers, longest first, so that a batch holds little padding."""
-    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+        return [item.ids[-(self.model.context - room) :] for item, room in zip(encoded, reserved, strict=True)]
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

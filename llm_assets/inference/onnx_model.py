@@ -63,9 +63,7 @@ class OnnxModel:
 
         missing = [name for name in (PACKAGE, MODEL, "tokenizer.json") if not (folder / name).is_file()]
         if missing:
-            raise UserError(
-                f"{folder} is not a model package: {', '.join(missing)} missing. Export one again."
-            )
+            raise UserError(f"{folder} is not a model package: {', '.join(missing)} missing. Export one again.")
         self.package: dict[str, Any] = read_json(folder / PACKAGE)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.context = int(self.package["context"])
@@ -84,9 +82,7 @@ class OnnxModel:
                 str(folder / MODEL), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            raise UserError(
-                f"{folder / MODEL} cannot be loaded: {error}. Export the package again."
-            ) from error
+            raise UserError(f"{folder / MODEL} cannot be loaded: {error}. Export the package again.") from error
 
     def prefill(self, prompts: Sequence[Sequence[int]], max_total: int) -> tuple[DecodeState, np.ndarray]:
         """Read whole prompts (token ids, any lengths); logits after each one's last token, float32 [rows,
@@ -99,9 +95,7 @@ class OnnxModel:
         if max_total > self.context:
             raise ValueError(f"max_total {max_total} is more than the context of {self.context} tokens")
         if not len(lengths) or lengths.min() < 1 or lengths.max() > max_total:
-            raise ValueError(
-                f"prompts must have 1 to {max_total} tokens; they have {sorted(lengths.tolist())}"
-            )
+            raise ValueError(f"prompts must have 1 to {max_total} tokens; they have {sorted(lengths.tolist())}")
         shape = (len(lengths), self._cache_shape[0], max_total, self._cache_shape[1])
         state = DecodeState([np.zeros(shape, np.float32) for _ in range(2 * self.layers)], lengths)
         tokens = np.full((len(lengths), int(lengths.max())), self.pad, dtype=np.int64)

@@ -28,10 +28,11 @@ def traffic_state(recipe: Recipe, home: Path) -> str:
 def monitoring_report(job: Job) -> Summary:
     """How the champion does in a window of live traffic: accuracy, latency, throughput, error rate, drift.
 
-    Canary probes with exact answers go through the endpoint's HTTP interface; people's feedback gives the accuracy on
-    real requests; drift is measured against the training texts, beside what chance alone would give. `degraded` says
-    whether a rule of `monitoring.rules` asks for a retrain (the degradation sensor reads it), `reasons` which. Only
-    replies of the package being served count. `report.html` shows all of it on one page.
+    Canary probes with exact answers go through the endpoint's HTTP interface; people's feedback gives the
+    accuracy on real requests; drift is measured against the training texts, beside what chance alone would
+    give. `degraded` says whether a rule of `monitoring.rules` asks for a retrain (the degradation sensor
+    reads it), `reasons` which. Only replies of the package being served count. `report.html` shows all of
+    it on one page.
     """
     from llm_assets.errors import UserError
     from llm_assets.monitoring.measure import measure

@@ -12,9 +12,10 @@ from llm_assets.config import Section
 class Rule(Section):
     """When a metric of the monitoring report counts as degraded.
 
-    It fires when the metric is below `min`, above `max`, or below its baseline (what the evaluation stage measured
-    of this package) by more than `below_baseline`, on at least `min_samples` samples. Only a rule whose `action` is
-    "retrain" makes the report degraded: a new model cannot mend a slow host, and drift alone proves no harm.
+    It fires when the metric is below `min`, above `max`, or below its baseline (what the evaluation stage
+    measured of this package) by more than `below_baseline`, on at least `min_samples` samples. Only a rule
+    whose `action` is "retrain" makes the report degraded: a new model cannot mend a slow host, and drift
+    alone proves no harm.
     """
 
     metric: str
@@ -42,9 +43,7 @@ class RetrainConfig(Section):
 
     sensor: bool = Field(True, description="whether the sensor is on from the start")
     interval_seconds: int = Field(15, ge=5)
-    min_feedback: int = Field(
-        30, ge=0, description="new corrections without which a retrain would teach nothing"
-    )
+    min_feedback: int = Field(30, ge=0, description="new corrections without which a retrain would teach nothing")
     cooldown_minutes: float = Field(30, ge=0)
     daily_budget: int = Field(4, ge=1, description="retrains in any 24 hours")
 

@@ -32,7 +32,9 @@ class Memory:
 
     @classmethod
     def load(cls, cursor: str | None) -> Memory:
-        """A cursor that cannot be read counts as empty: it may cost one run, never a storm (run keys hold)."""
+        """A cursor that cannot be read counts as empty: it may cost one run, never a storm (run keys
+        hold).
+        """
         try:
             stored = json.loads(cursor or "{}")
             runs = [run for run in stored.get("runs", []) if _time(run) is not None]
@@ -60,8 +62,8 @@ def decide(
     in_flight: Sequence[str],
     feedback: int,
 ) -> Decision:
-    """serving: the digest of the endpoint's pointer. in_flight: ids of retrain runs that are not over. feedback: rows
-    of training data that people's feedback gives by now."""
+    """serving: the digest of the endpoint's pointer. in_flight: ids of retrain runs that are not over.
+    feedback: rows of training data that people's feedback gives by now."""
     if seen is None:
         return Decision(False, "no monitoring report yet")
     if not seen.degraded:
@@ -76,9 +78,7 @@ def decide(
     cooldown = timedelta(minutes=settings.cooldown_minutes)
     if last is not None and now - last < cooldown:
         left = (cooldown - (now - last)).total_seconds() / 60
-        return Decision(
-            False, f"degraded ({', '.join(seen.reasons)}); in cooldown for another {left:.1f} min"
-        )
+        return Decision(False, f"degraded ({', '.join(seen.reasons)}); in cooldown for another {left:.1f} min")
     spent = sum(now - time < timedelta(days=1) for time in past)
     if spent >= settings.daily_budget:
         return Decision(

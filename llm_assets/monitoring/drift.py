@@ -1,4 +1,4 @@
-"""Drift of live texts against the training texts: an effect size each, beside what chance alone would give."""
+"""Drift of live texts against the training texts: effect sizes, beside what chance alone would give."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ FLOOR = 1e-4  # share that an empty bucket counts as; PSI is infinite otherwise
 
 @dataclass(frozen=True)
 class Drift:
-    """size: the effect (PSI or Jensen-Shannon divergence). noise: 95th percentile of the same measure between as many
-    training texts, drawn at random, and all of them."""
+    """size: the effect (PSI or Jensen-Shannon divergence). noise: 95th percentile of the same measure
+    between as many training texts, drawn at random, and all of them."""
 
     size: float
     noise: float
@@ -72,13 +72,12 @@ def label_drift(reference: Sequence[str], live: Sequence[str]) -> float:
 
 
 def _drift(reference: np.ndarray, live: np.ndarray, seed: int) -> Drift:
-    """reference, live: counts [texts, buckets]. Whole texts are resampled: words of one text come together."""
+    """reference, live: counts [texts, buckets]. Whole texts are resampled: words of one text come
+    together.
+    """
     total = reference.sum(axis=0)
     random = np.random.default_rng(seed)
-    draws = [
-        psi(total, reference[random.integers(0, len(reference), len(live))].sum(axis=0))
-        for _ in range(RESAMPLES)
-    ]
+    draws = [psi(total, reference[random.integers(0, len(reference), len(live))].sum(axis=0)) for _ in range(RESAMPLES)]
     return Drift(psi(total, live.sum(axis=0)), float(np.quantile(draws, 0.95)))
 
 

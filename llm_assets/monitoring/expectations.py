@@ -7,9 +7,7 @@ SUITES = [
         "monitoring_report",
         frame="metrics",
         expectations=[
-            Expect(
-                "names_its_champion", "ExpectColumnValueLengthsToBeBetween", column="champion", min_value=8
-            ),
+            Expect("names_its_champion", "ExpectColumnValueLengthsToBeBetween", column="champion", min_value=8),
             Expect(
                 "says_whether_degraded",
                 "ExpectColumnValuesToBeInSet",
@@ -17,9 +15,7 @@ SUITES = [
                 value_set=[True, False],
             ),
             Expect("requests_counted", "ExpectColumnValuesToBeBetween", column="requests", min_value=0),
-            Expect(
-                "feedback_counted", "ExpectColumnValuesToBeBetween", column="feedback_samples", min_value=0
-            ),
+            Expect("feedback_counted", "ExpectColumnValuesToBeBetween", column="feedback_samples", min_value=0),
             Expect("probes_sent", "ExpectColumnValuesToBeBetween", column="probes", min_value=1),
             Expect(
                 "accuracy_is_a_share",
@@ -35,12 +31,8 @@ SUITES = [
                 column="available",
                 value_set=[1],
             ),
-            Expect(
-                "not_degraded", "ExpectColumnValuesToBeInSet", "warning", column="degraded", value_set=[False]
-            ),
-            Expect(
-                "no_warnings", "ExpectColumnMaxToBeBetween", "warning", column="warning_count", max_value=0
-            ),
+            Expect("not_degraded", "ExpectColumnValuesToBeInSet", "warning", column="degraded", value_set=[False]),
+            Expect("no_warnings", "ExpectColumnMaxToBeBetween", "warning", column="warning_count", max_value=0),
         ],
     )
 ]

@@ -54,7 +54,8 @@ def measure(
     fallback_baseline: float | None = None,
     progress: Progress = no_progress,
 ) -> Measured:
-    """Measure the package that `pointer` names: only its own replies count, so that a new champion starts afresh.
+    """Measure the package that `pointer` names: only its own replies count, so that a new champion starts
+    afresh.
 
     fallback_baseline: the accuracy it had when it was deployed, for packages that carry no metrics.
     """
@@ -81,22 +82,16 @@ def measure(
         metrics["feedback_accuracy"] = float(feedback["right"].mean())
     template = (package.get("tasks") or {}).get("route") or {}
     drift_metrics, noise = _drift_metrics(window, documents, int(template.get("max_chars") or 320), seed)
-    per_label = feedback.groupby("truth")["right"].mean().sort_index() if len(feedback) else {}
-    return Measured(
-        metrics | drift_metrics, noise, window, probes, {str(k): float(v) for k, v in dict(per_label).items()}
-    )
+    per_label = {str(label): float(group["right"].mean()) for label, group in feedback.groupby("truth", sort=True)}
+    return Measured(metrics | drift_metrics, noise, window, probes, per_label)
 
 
 def feedback_of(window: pd.DataFrame) -> pd.DataFrame:
-    """Route replies that people judged, with `truth` and whether the reply was `right`. A thumb down without a
-    correction is a wrong reply of unknown truth."""
-    judged = window[
-        (window["task"] == "route") & (window["rating"].notna() | window["correction"].notna())
-    ].copy()
+    """Route replies that people judged, with `truth` and whether the reply was `right`. A thumb down
+    without a correction is a wrong reply of unknown truth."""
+    judged = window[(window["task"] == "route") & (window["rating"].notna() | window["correction"].notna())].copy()
     corrected = judged["correction"].notna()
-    judged["truth"] = judged["correction"].where(
-        corrected, judged["reply"].where(judged["rating"] == "up", "unknown")
-    )
+    judged["truth"] = judged["correction"].where(corrected, judged["reply"].where(judged["rating"] == "up", "unknown"))
     judged["right"] = judged["truth"] == judged["reply"]
     return judged
 
@@ -114,9 +109,7 @@ def _probe(
     chosen = [*routes, *others][:limit]
     headers = {"authorization": f"Bearer {endpoint.api_key()}", PROBE_HEADER: "canary"}
     probes: list[dict[str, Any]] = []
-    with httpx.Client(
-        base_url=endpoint.url, headers=headers, timeout=PROBE_SECONDS, trust_env=False
-    ) as client:
+    with httpx.Client(base_url=endpoint.url, headers=headers, timeout=PROBE_SECONDS, trust_env=False) as client:
         for item in chosen:
             body = {
                 "model": f"llm-assets-{item['task']}",
@@ -195,6 +188,8 @@ def _drift_metrics(
     window: pd.DataFrame, documents: Path, max_chars: int, seed: int
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Live route texts and predictions against the training split, both cut to what the model reads."""
+    from llm_assets.prompts import cut_text
+
     live = window[(window["task"] == "route") & (window["status"] == 200)]
     metrics: dict[str, float] = {"drift_samples": len(live)}
     if len(live) < MIN_DRIFT_TEXTS:
@@ -205,10 +200,8 @@ def _drift_metrics(
         train = train.sample(REFERENCE_TEXTS, random_state=seed)
     if not len(train):
         return metrics, {}
-    reference, texts = (
-        [text[:max_chars] for text in train["text"]],
-        [text[:max_chars] for text in live["text"]],
-    )
+    reference = [cut_text(text, max_chars) for text in train["text"]]
+    texts = [cut_text(text, max_chars) for text in live["text"]]
     found: dict[str, Drift] = {
         "drift_words": word_drift(reference, texts, seed),
         "drift_length": length_drift(reference, texts, seed),

@@ -1,4 +1,6 @@
-"""The monitoring report: `report.json` for programs, `report.html` (one file, no network) and a `Summary` for people."""
+"""The monitoring report: `report.json` for programs, `report.html` (one file, no network) and a `Summary`
+for people.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ ROLLING = 50
 
 
 def write_report(measured: Measured, settings: MonitoringConfig, out: Path, log_state: str) -> Summary:
-    """Judge what was measured by the rules, and write it into `out`. log_state: the traffic log it was made from."""
+    """Judge what was measured by the rules, and write it into `out`. log_state: the traffic log it was made
+    from.
+    """
     metrics, window = measured.metrics, measured.window
     fired = evaluate(settings.rules, metrics, measured.noise)
     why = reasons(fired)
@@ -103,17 +107,10 @@ def _bars(measured: Measured) -> dict[str, dict[str, float]]:
                 "feedback_accuracy": "people's feedback",
             }
         ),
-        "Latency, ms": some(
-            {f"{kind}_p{q}_ms": f"{kind} p{q}" for kind in ("latency", "ttft") for q in (50, 95, 99)}
-        ),
+        "Latency, ms": some({f"{kind}_p{q}_ms": f"{kind} p{q}" for kind in ("latency", "ttft") for q in (50, 95, 99)}),
         "Drift against the training texts": {
-            **some(
-                {"drift_words": "words (PSI)", "drift_length": "length (PSI)", "drift_labels": "labels (JS)"}
-            ),
-            **{
-                f"chance alone: {name.removeprefix('drift_')}": value
-                for name, value in measured.noise.items()
-            },
+            **some({"drift_words": "words (PSI)", "drift_length": "length (PSI)", "drift_labels": "labels (JS)"}),
+            **{f"chance alone: {name.removeprefix('drift_')}": value for name, value in measured.noise.items()},
         },
         "Accuracy by label (feedback)": measured.per_label,
     }
@@ -137,9 +134,7 @@ def _note(fired: list[Any], metrics: dict[str, Any]) -> str:
         return f"**Degraded**: {'; '.join(retrain)}." + (f" Also: {'; '.join(warn)}." if warn else "")
     if warn:
         return f"Not degraded, but look at: {'; '.join(warn)}."
-    return (
-        f"As it should be, over {metrics['requests']} requests and {metrics['canary_samples']} canary probes."
-    )
+    return f"As it should be, over {metrics['requests']} requests and {metrics['canary_samples']} canary probes."
 
 
 def _page(summary: Summary, report: dict[str, Any]) -> str:
@@ -157,9 +152,7 @@ def _page(summary: Summary, report: dict[str, Any]) -> str:
         for name, value in sorted(summary.metrics.items())
         if value != ""
     )
-    wrong = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(value)}" for value in row.values()) for row in summary.samples
-    )
+    wrong = "".join("<tr>" + "".join(f"<td>{html.escape(value)}" for value in row.values()) for row in summary.samples)
     wrong = (
         f"<h2>Replies that people corrected</h2><table><tr><th>text<th>reply<th>right answer{wrong}</table>"
         if wrong
@@ -168,13 +161,16 @@ def _page(summary: Summary, report: dict[str, Any]) -> str:
     note = html.escape(summary.note.replace("**", ""))
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Monitoring report</title><style>'
-        "body{font:15px/1.5 system-ui,sans-serif;color:#1f2733;max-width:960px;margin:32px auto;padding:0 18px}"
+        "body{font:15px/1.5 system-ui,sans-serif;color:#1f2733;max-width:960px;"
+        "margin:32px auto;padding:0 18px}"
         "img{max-width:460px;width:100%;vertical-align:top;margin:4px}table{border-collapse:collapse;font-size:13px}"
         "td,th{border-bottom:1px solid #d5dae3;padding:3px 12px 3px 0;text-align:left;overflow-wrap:anywhere}"
         ".state{padding:10px 14px;border-radius:8px}.fine{background:#e5f4ea}.warning{background:#fdf3dc}"
         ".degraded{background:#fbe3e3}</style>"
-        f"<h1>Monitoring report</h1><p>Package <code>{html.escape(str(report['metrics']['champion']))}</code></p>"
-        f'<p class="state {state}">{note}</p>{"".join(pictures)}{wrong}<h2>Numbers</h2><table>{numbers}</table></html>\n'
+        "<h1>Monitoring report</h1>"
+        f"<p>Package <code>{html.escape(str(report['metrics']['champion']))}</code></p>"
+        f'<p class="state {state}">{note}</p>{"".join(pictures)}{wrong}'
+        f"<h2>Numbers</h2><table>{numbers}</table></html>\n"
     )
 
 

@@ -50,9 +50,7 @@ def evaluate(
     found = []
     for rule in rules:
         if rule.metric not in SAMPLES:
-            raise UserError(
-                f"monitoring.rules: no metric {rule.metric!r}; there are {', '.join(sorted(SAMPLES))}"
-            )
+            raise UserError(f"monitoring.rules: no metric {rule.metric!r}; there are {', '.join(sorted(SAMPLES))}")
         value, samples = metrics.get(rule.metric), int(metrics.get(SAMPLES[rule.metric], 0))
         if value is None or samples < rule.min_samples:
             continue

@@ -50,9 +50,9 @@ def simulate(
     """Send `n` requests to the live endpoint and give feedback on a share of the replies; what came of it.
 
     Without `shift` the texts are held-out ones (test and canary splits) of `documents`, by default of
-    cleaned_documents on main; with it, docstrings of `monitoring.shift_packages`, cleaned as the training data is.
-    A reply that is right gets a thumb up; one that is wrong a thumb down and the right answer. Raises UserError when
-    there is nothing to send, or nobody to send it to.
+    cleaned_documents on main; with it, docstrings of `monitoring.shift_packages`, cleaned as the training
+    data is. A reply that is right gets a thumb up; one that is wrong a thumb down and the right answer.
+    Raises UserError when there is nothing to send, or nobody to send it to.
     """
     from resources.endpoint import endpoint_of
 
@@ -99,7 +99,9 @@ def held_out_texts(documents: Path) -> list[tuple[str, str]]:
 
 
 def shifted_texts(home: Path, recipe: Recipe) -> list[tuple[str, str]]:
-    """(text, label) from packages that the training data does not know, through the data stage's own functions."""
+    """(text, label) from packages that the training data does not know, through the data stage's own
+    functions.
+    """
     from llm_assets.data.acquire import acquire_documents
     from llm_assets.data.clean import clean_documents
     from llm_assets.data.config import InstalledPackages
@@ -122,9 +124,7 @@ def shifted_texts(home: Path, recipe: Recipe) -> list[tuple[str, str]]:
 
 def _labelled(documents: Path, splits: Sequence[str] | None) -> list[tuple[str, str]]:
     table = read_table(documents / DOCUMENTS, columns=["id", "text", "label", "split"]).to_pylist()
-    rows = [
-        row for row in table if row["label"] and row["text"] and (splits is None or row["split"] in splits)
-    ]
+    rows = [row for row in table if row["label"] and row["text"] and (splits is None or row["split"] in splits)]
     if not rows:
         raise UserError(f"{documents / DOCUMENTS} has no labelled text to send")
     return [(row["text"], row["label"]) for row in sorted(rows, key=lambda row: row["id"])]

@@ -3,8 +3,6 @@
 A gate validates the version on the run's branch: the bytes that downstream steps will read, not a value in memory.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +15,7 @@ from llm_assets import graph
 from llm_assets.artifacts import read_table
 from llm_assets.errors import UserError
 from llm_assets.materialize import run_branch
-from llm_assets.progress import Update, announce
+from llm_assets.progress import State, Update, announce
 from llm_assets.quality.suite import METRICS, Expect, FromPrevious, FromRecipe, Suite
 from llm_assets.recipe import Recipe
 from resources.store import MAIN, Version, VersionStore
@@ -57,7 +55,7 @@ def gate(suite: Suite) -> dg.AssetChecksDefinition:
         wanted = [expectation for expectation in suite.expectations if expectation.name in selected]
         results = validate(suite, wanted, store, run_branch(context.run), recipe)
         failed = [result.check_name for result in results if not result.passed]
-        state = "failed" if any(_blocks(result) for result in results) else "gated"
+        state: State = "failed" if any(_blocks(result) for result in results) else "gated"
         note = f"gate {', '.join(str(name) for name in failed)} did not pass" if failed else ""
         announce(Update(suite.asset, state, note=note, gate_seconds=time.monotonic() - started))
         yield from results
@@ -88,7 +86,7 @@ def validate(
     ]
 
 
-def _frame(suite: Suite, version: Version, store: VersionStore) -> pd.DataFrame:
+def _frame(suite: Suite, version: Version, store: VersionStore) -> "pd.DataFrame":
     import pandas as pd
 
     if suite.frame == METRICS:
@@ -113,15 +111,15 @@ def _resolve(expectation: Expect, recipe: Recipe, previous: Version | None) -> d
 
 
 def _run(
-    name: str, frame: pd.DataFrame, expectations: Sequence[tuple[Expect, dict[str, Any] | None]]
-) -> list[ExpectationValidationResult]:
+    name: str, frame: "pd.DataFrame", expectations: Sequence[tuple[Expect, dict[str, Any] | None]]
+) -> "list[ExpectationValidationResult]":
     """One validation of `frame`; results in the order of `expectations`."""
     import great_expectations as gx
     import great_expectations.expectations as gxe
 
     if not expectations:
         return []
-    batch = _context().data_sources.all()["artifacts"].get_asset("frame").get_batch_definition("whole")  # type: ignore[union-attr]
+    batch = _context().data_sources.all()["artifacts"].get_asset("frame").get_batch_definition("whole")
     built = [
         getattr(gxe, expectation.kind)(severity=expectation.severity, meta={"name": expectation.name}, **(kwargs or {}))
         for expectation, kwargs in expectations
@@ -133,12 +131,12 @@ def _run(
     validation = batch.get_batch({"dataframe": frame}).validate(
         suite, result_format={"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES}
     )
-    by_name = {result.expectation_config.meta["name"]: result for result in validation.results}  # type: ignore[index,union-attr]
+    by_name = {result.expectation_config.meta["name"]: result for result in validation.results}
     return [by_name[expectation.name] for expectation, _ in expectations]
 
 
 @cache
-def _context() -> AbstractDataContext:
+def _context() -> "AbstractDataContext":
     """One ephemeral context a process, with one asset that takes any data frame."""
     import great_expectations as gx
 
@@ -151,7 +149,7 @@ def _context() -> AbstractDataContext:
 
 
 def _result(
-    asset: str, expectation: Expect, outcome: ExpectationValidationResult, frame: pd.DataFrame
+    asset: str, expectation: Expect, outcome: "ExpectationValidationResult", frame: "pd.DataFrame"
 ) -> dg.AssetCheckResult:
     detail: Mapping[str, Any] = outcome.result or {}
     exception = outcome.exception_info or {}
@@ -160,8 +158,10 @@ def _result(
     )
     metadata: dict[str, Any] = {"checked": len(frame)}
     for name in ("observed_value", "unexpected_count", "unexpected_percent"):
-        if isinstance(detail.get(name), int | float | str):
-            metadata[name] = detail[name]
+        value = detail.get(name)
+        value = value.item() if hasattr(value, "item") else value  # NumPy's numbers are no Dagster metadata
+        if isinstance(value, int | float | str):
+            metadata[name] = value
     if detail.get("partial_unexpected_list"):
         metadata["examples"] = dg.MetadataValue.json([str(value) for value in detail["partial_unexpected_list"]])
     if raised:

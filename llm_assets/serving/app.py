@@ -78,9 +78,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
         said = {404: f"no route {request.url.path}", 405: f"{request.method} is not allowed here"}
         message = said.get(error.status_code, str(error.detail))
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-        return error_response(
-            ApiError(error.status_code, message, code=code, headers=dict(error.headers or {}))
-        )
+        return error_response(ApiError(error.status_code, message, code=code, headers=dict(error.headers or {})))
 
     @app.get("/health")
     async def health() -> JSONResponse:
@@ -90,6 +88,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
             "digest": current.digest if current else None,
             "models": current.names if current else [],
             "error": watch.error,
+            "refused": watch.refused,
         }
         return JSONResponse(state, 200 if current else 503)
 
@@ -100,7 +99,8 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     @app.get("/")
     async def chat_page() -> HTMLResponse:
         page = resources.files("llm_assets.serving").joinpath("pages/chat.html").read_text(encoding="utf-8")
-        policy = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+        inline = "script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+        policy = f"default-src 'self'; {inline}; frame-ancestors 'none'"
         return HTMLResponse(page, headers={"content-security-policy": policy, "cache-control": "no-store"})
 
     def described(served: Served, name: str) -> dict[str, Any]:
@@ -142,9 +142,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
         given = parse_feedback(await _body(request, settings.max_body_bytes))
         if not traffic.known(given.id):
             raise ApiError(404, f"no reply {given.id!r} is in the log", param="id", code="reply_not_found")
-        traffic.feedback(
-            {"id": given.id, "at": now(), "rating": given.rating, "correction": given.correction}
-        )
+        traffic.feedback({"id": given.id, "at": now(), "rating": given.rating, "correction": given.correction})
         metrics.feedback.labels(given.rating or "none", str(given.correction is not None).lower()).inc()
         return {"id": given.id, "object": "feedback", "rating": given.rating, "correction": given.correction}
 
@@ -211,13 +209,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
             metrics.decode_time.observe(ended - reply.first)
         reasons = {choice.finish for choice in reply.choices}
         reason = (
-            "abort"
-            if status == GONE
-            else "error"
-            if status != 200
-            else "length"
-            if "length" in reasons
-            else "stop"
+            "abort" if status == GONE else "error" if status != 200 else "length" if "length" in reasons else "stop"
         )
         metrics.finished(reason)
         record = {

@@ -29,11 +29,11 @@ def serving_now(recipe: Recipe, home: Path) -> str:
 def deployed_endpoint(job: Job) -> Summary:
     """The champion: the model that the endpoint serves.
 
-    The release candidate (challenger) and the package being served (champion) label the same test rows, among them
-    those from people's feedback. The challenger is deployed when its accuracy is at least the champion's, less
-    `serving.promotion.tolerance`; else the champion stays. To deploy is to copy the package beside the others, start
-    the server if it is not running, and swap its pointer: requests in flight end on the old model, none fails. Look
-    at `decision`, `accuracy` and `champion_accuracy`.
+    The release candidate (challenger) and the package being served (champion) label the same test rows,
+    among them those from people's feedback. The challenger is deployed when its accuracy is at least the
+    champion's, less `serving.promotion.tolerance`; else the champion stays. To deploy is to copy the
+    package beside the others, start the server if it is not running, and swap its pointer: requests in
+    flight end on the old model, none fails. Look at `decision`, `accuracy` and `champion_accuracy`.
     """
     from llm_assets.serving.deploy import deploy_candidate
     from resources.endpoint import endpoint_of

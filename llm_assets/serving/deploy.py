@@ -19,6 +19,7 @@ class Endpoint(Protocol):
     def current(self) -> dict[str, Any] | None: ...
     def deploy(self, package: Path, digest: str) -> None: ...
     def start(self) -> None: ...
+    def point_at(self, pointer: dict[str, Any] | None) -> None: ...
     def wait_serving(self, digest: str) -> None: ...
     def ask(self, text: str, model: str = "llm-assets-route") -> str: ...
 
@@ -34,7 +35,8 @@ def deploy_candidate(
     threads: int,
     progress: Progress = no_progress,
 ) -> Summary:
-    """Serve `candidate` if it is at least as good as what is being served; write `deployment.json` into `out`.
+    """Serve `candidate` if it is at least as good as what is being served; write `deployment.json` into
+    `out`.
 
     Raises UserError when the endpoint cannot be started, does not take the package or does not answer.
     """
@@ -52,13 +54,17 @@ def deploy_candidate(
     )
     serving = digest if verdict.decision == "deploy" else str(current["digest"]) if current else digest
     endpoint.start()
-    if verdict.decision == "deploy":
-        endpoint.deploy(candidate, digest)
-    endpoint.wait_serving(serving)
     text, label = rows[0]
-    answer = endpoint.ask(text)
-    if not answer.strip():
-        raise UserError(f"the endpoint serves {serving}, but gave an empty answer to a test document")
+    try:
+        if verdict.decision == "deploy":
+            endpoint.deploy(candidate, digest)
+        endpoint.wait_serving(serving)
+        answer = endpoint.ask(text)
+        if not answer.strip():
+            raise UserError(f"the endpoint serves {serving}, but gave an empty answer to a test document")
+    except BaseException:
+        endpoint.point_at(current)  # whatever went wrong, what was serving goes on serving
+        raise
     record = {
         "digest": serving,
         "candidate": digest,

@@ -40,7 +40,9 @@ Event = Piece | ApiError
 
 @dataclass(eq=False)
 class Row:
-    """One choice of one request. `emit` is called from the engine's thread. Times are of the monotonic clock."""
+    """One choice of one request. `emit` is called from the engine's thread. Times are of the monotonic
+    clock.
+    """
 
     package: Served
     prompt: list[int]
@@ -108,9 +110,7 @@ class Engine:
             except Exception:
                 log.exception("a batch of %d rows failed", len(batch))
                 for row in batch:
-                    row.emit(
-                        ApiError(500, "the model failed on this request", "server_error", code="engine_error")
-                    )
+                    row.emit(ApiError(500, "the model failed on this request", "server_error", code="engine_error"))
             self._metrics.running.set(0)
 
     def _collect(self) -> list[Row] | None:
@@ -155,9 +155,7 @@ class Engine:
                 for at, (row, random) in enumerate(zip(rows, randoms, strict=True))
             ]
             now = time.monotonic()
-            going = [
-                at for at, row in enumerate(rows) if self._advance(row, texts[at], tokens[at], model.eos, now)
-            ]
+            going = [at for at, row in enumerate(rows) if self._advance(row, texts[at], tokens[at], model.eos, now)]
             if not going:
                 return
             if len(going) < len(rows):
@@ -182,9 +180,7 @@ class Engine:
         piece = text.add(token)
         full = len(text.ids) >= row.sampling.max_tokens
         if text.stopped or full:
-            row.emit(
-                Piece(row.index, piece + text.rest(), len(text.ids), "stop" if text.stopped else "length")
-            )
+            row.emit(Piece(row.index, piece + text.rest(), len(text.ids), "stop" if text.stopped else "length"))
             return False
         if piece:
             row.emit(Piece(row.index, piece, len(text.ids)))
@@ -195,9 +191,7 @@ def _late(row: Row, now: float) -> bool:
     if now < row.deadline:
         return False
     row.emit(
-        ApiError(
-            504, "the request was not answered within its deadline", "server_error", code="deadline_exceeded"
-        )
+        ApiError(504, "the request was not answered within its deadline", "server_error", code="deadline_exceeded")
     )
     return True
 

@@ -21,9 +21,7 @@ SUITES = [
                 min_value=0,
                 max_value=1,
             ),
-            Expect(
-                "the_endpoint_answered", "ExpectColumnValuesToBeInSet", column="answered", value_set=[True]
-            ),
+            Expect("the_endpoint_answered", "ExpectColumnValuesToBeInSet", column="answered", value_set=[True]),
             Expect(
                 "judged_on_enough_rows",
                 "ExpectColumnMinToBeBetween",

@@ -26,7 +26,9 @@ PROBE_HEADER = "x-llm-assets-probe"
 
 
 def api_key(home: Path) -> str:
-    """The endpoint's key: $LLM_ASSETS_API_KEY, or the one in `endpoint/api_key`, made on first use (mode 0600)."""
+    """The endpoint's key: $LLM_ASSETS_API_KEY, or the one in `endpoint/api_key`, made on first use (mode
+    0600).
+    """
     if given := os.environ.get(KEY_VARIABLE):
         return given
     path = home / "endpoint" / "api_key"
@@ -74,7 +76,8 @@ class Guard:
                 await error_response(
                     ApiError(
                         401,
-                        "this route needs the API key: 'Authorization: Bearer KEY' (the state folder's endpoint/api_key)",
+                        "this route needs the API key, as 'Authorization: Bearer KEY'; "
+                        "the state folder has it in endpoint/api_key",
                         "authentication_error",
                         code="invalid_api_key",
                         headers={"www-authenticate": "Bearer"},

@@ -23,9 +23,7 @@ class Metrics:
             return Counter(name, text, ["model_name"], registry=self.registry).labels(MODEL)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
-            return Histogram(name, text, ["model_name"], buckets=buckets, registry=self.registry).labels(
-                MODEL
-            )
+            return Histogram(name, text, ["model_name"], buckets=buckets, registry=self.registry).labels(MODEL)
 
         self.running = gauge("vllm:num_requests_running", "Rows being decoded.")
         self.waiting = gauge("vllm:num_requests_waiting", "Rows waiting for a batch.")
@@ -39,9 +37,7 @@ class Metrics:
         self.prefill_time = histogram("vllm:request_prefill_time_seconds", "Reading a batch's prompts.")
         self.decode_time = histogram("vllm:request_decode_time_seconds", "From the first token to the last.")
         self.request_prompt = histogram("vllm:request_prompt_tokens", "Prompt tokens a request.", TOKENS)
-        self.request_generation = histogram(
-            "vllm:request_generation_tokens", "Generated tokens a request.", TOKENS
-        )
+        self.request_generation = histogram("vllm:request_generation_tokens", "Generated tokens a request.", TOKENS)
         self.success = Counter(
             "vllm:request_success",
             "Finished requests.",

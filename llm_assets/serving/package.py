@@ -17,7 +17,7 @@ from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
     from llm_assets.inference.onnx_model import OnnxModel
-    from llm_assets.prompts.templates import PromptTemplate
+    from llm_assets.prompts import PromptTemplate
 
 log = logging.getLogger(__name__)
 
@@ -45,23 +45,21 @@ def folder_hash(folder: Path) -> str:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             with path.open("rb") as stream:
-                total.update(
-                    f"{path.relative_to(folder)}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode()
-                )
+                content = hashlib.file_digest(stream, "sha256").hexdigest()
+            total.update(f"{path.relative_to(folder)}\0{content}\n".encode())
     return total.hexdigest()
 
 
 def read_pointer(endpoint: Path) -> dict[str, Any] | None:
-    """What `current.json` says ({"package", "digest", "deployed_at", "sha256"}), or None when nothing is deployed.
+    """What `current.json` says ({"package", "digest", "deployed_at", "sha256"}), or None when nothing is
+    deployed.
 
     Raises UserError when it cannot be read.
     """
     path = endpoint / POINTER
     try:
         pointer = read_json(path)
-        if not isinstance(pointer, dict) or not all(
-            isinstance(pointer.get(key), str) for key in ("package", "digest")
-        ):
+        if not isinstance(pointer, dict) or not all(isinstance(pointer.get(key), str) for key in ("package", "digest")):
             raise ValueError("it names no package")
         return pointer
     except FileNotFoundError:
@@ -73,7 +71,7 @@ def read_pointer(endpoint: Path) -> dict[str, Any] | None:
 def load_served(pointer: dict[str, Any], threads: int) -> Served:
     """Load, verify and warm the package a pointer names. Raises UserError when it is missing or damaged."""
     from llm_assets.inference.onnx_model import OnnxModel
-    from llm_assets.prompts.templates import PromptTemplate
+    from llm_assets.prompts import PromptTemplate
 
     folder = Path(pointer["package"])
     if not (folder / PACKAGE).is_file():
@@ -97,11 +95,10 @@ class PackageWatch:
     A package that cannot be loaded changes nothing but `error`; it is tried again when the pointer changes.
     """
 
-    def __init__(
-        self, endpoint: Path, threads: int, on_swap: Callable[[Served], None], poll: float = 0.3
-    ) -> None:
+    def __init__(self, endpoint: Path, threads: int, on_swap: Callable[[Served], None], poll: float = 0.3) -> None:
         self.current: Served | None = None
         self.error: str | None = None
+        self.refused: str | None = None  # `deployed_at` of the pointer that `error` is about
         self.loading = True
         self._endpoint, self._threads, self._on_swap, self._poll = endpoint, threads, on_swap, poll
         self._seen: object = None
@@ -120,6 +117,7 @@ class PackageWatch:
                 return
 
     def _look(self) -> None:
+        pointer = None
         try:
             pointer = read_pointer(self._endpoint)
             if pointer == self._seen:
@@ -129,11 +127,11 @@ class PackageWatch:
                 return
             self.loading = self.current is None
             self.current = served = load_served(pointer, self._threads)
-            self.error = None
+            self.error = self.refused = None
             self._on_swap(served)
             log.info("serving %s", served.digest)
         except Exception as error:  # whatever is wrong with a new package, the old one goes on serving
             message = str(error) or type(error).__name__
             if message != self.error:
                 log.error("the package was not taken: %s", message)
-            self.error = message
+            self.error, self.refused = message, pointer.get("deployed_at") if pointer else None

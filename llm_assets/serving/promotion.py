@@ -6,13 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llm_assets.artifacts import DOCUMENTS, PACKAGE, Progress, no_progress, read_json, read_table
 from llm_assets.errors import UserError
-
-if TYPE_CHECKING:
-    from llm_assets.inference.onnx_generator import OnnxGenerator
 
 MAX_NEW_TOKENS = 24  # of a label
 ROUTE = "route"
@@ -20,7 +17,9 @@ ROUTE = "route"
 
 @dataclass(frozen=True)
 class Verdict:
-    """decision: "deploy" or "keep"; the accuracies are on `rows` rows (champion's None when there is none)."""
+    """decision: "deploy" or "keep"; the accuracies are on `rows` rows (champion's None when there is
+    none).
+    """
 
     decision: str
     reason: str
@@ -30,8 +29,8 @@ class Verdict:
 
 
 def test_rows(documents: Path, limit: int) -> list[tuple[str, str]]:
-    """(text, label) of at most `limit` labelled test documents. People's feedback goes first, up to half of them;
-    the choice depends on the documents' ids alone, so a champion and a challenger get the same rows.
+    """(text, label) of at most `limit` labelled test documents. People's feedback goes first, up to half of
+    them; the choice depends on the documents' ids alone, so a champion and a challenger get the same rows.
 
     Raises UserError when the test split has no labelled row.
     """
@@ -45,19 +44,15 @@ def test_rows(documents: Path, limit: int) -> list[tuple[str, str]]:
     return [(row["text"], row["label"]) for row in (feedback + others)[:limit]]
 
 
-def accuracy(
-    package: Path, rows: Sequence[tuple[str, str]], threads: int, progress: Progress = no_progress
-) -> float:
+def accuracy(package: Path, rows: Sequence[tuple[str, str]], threads: int, progress: Progress = no_progress) -> float:
     """Share of rows that a package labels right, with the template it is served with."""
-    from llm_assets.inference import load_generator
-    from llm_assets.prompts.templates import PromptTemplate, parse_answer, render_prompt
+    from llm_assets.inference.onnx_generator import OnnxGenerator
+    from llm_assets.prompts import PromptTemplate, parse_answer, render_prompt
 
-    generator: OnnxGenerator = load_generator(package, threads)
+    generator = OnnxGenerator(package, threads)
     template = PromptTemplate.model_validate(generator.model.package["tasks"][ROUTE])
     prompts = [render_prompt(template, text) for text, _ in rows]
-    said = generator.generate(
-        prompts, MAX_NEW_TOKENS if template.technique != "chain_of_thought" else 96, progress
-    )
+    said = generator.generate(prompts, MAX_NEW_TOKENS if template.technique != "chain_of_thought" else 96, progress)
     right = sum(parse_answer(template, text) == label for text, (_, label) in zip(said, rows, strict=True))
     return right / len(rows)
 

@@ -160,12 +160,8 @@ def _supported(value: dict[str, Any]) -> dict[str, Any]:
             continue
         if name not in INERT:
             kept[name] = given
-        elif not any(
-            given == inert and isinstance(given, bool) == isinstance(inert, bool) for inert in INERT[name]
-        ):
-            raise ApiError(
-                400, f"'{name}' is not supported by this server", param=name, code="unsupported_parameter"
-            )
+        elif not any(given == inert and isinstance(given, bool) == isinstance(inert, bool) for inert in INERT[name]):
+            raise ApiError(400, f"'{name}' is not supported by this server", param=name, code="unsupported_parameter")
     return kept
 
 
@@ -174,13 +170,9 @@ def _validate(model: type[T], value: dict[str, Any]) -> T:
         return model.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(
-            str(part) for part in first["loc"] if not str(part).startswith(("str", "list[", "Text"))
-        )
+        path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("str", "list[", "Text")))
         if first["type"] == "extra_forbidden":
-            raise ApiError(
-                400, f"unknown parameter: '{path}'", param=path, code="unknown_parameter"
-            ) from None
+            raise ApiError(400, f"unknown parameter: '{path}'", param=path, code="unknown_parameter") from None
         if first["type"] == "missing":
             raise ApiError(
                 400, f"missing required parameter: '{path}'", param=path, code="missing_required_parameter"

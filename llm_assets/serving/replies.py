@@ -102,9 +102,7 @@ class Reply:
         chat = self.kind == "chat"
         said: dict[str, Any] = {"text": text or ""}
         if chat:
-            delta = (
-                {"role": "assistant", "content": ""} if text is None else {"content": text} if text else {}
-            )
+            delta = {"role": "assistant", "content": ""} if text is None else {"content": text} if text else {}
             said = {"delta": delta}
         choice = {"index": index, **said, "logprobs": None, "finish_reason": finish}
         return self._head("chat.completion.chunk" if chat else "text_completion") | {"choices": [choice]}
@@ -116,7 +114,7 @@ class Reply:
 
 def prepare(request: ChatRequest | CompletionRequest, package: Served, settings: ServingConfig) -> Reply:
     """Render and count; raises ApiError for what the model or the limits do not allow."""
-    from llm_assets.prompts.templates import render_prompt
+    from llm_assets.prompts import render_prompt
 
     if request.model not in package.names:
         raise ApiError(
@@ -131,9 +129,7 @@ def prepare(request: ChatRequest | CompletionRequest, package: Served, settings:
         messages = [message.plain() for message in request.messages]
         asked = [next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")]
         if template and not asked[0].strip():
-            raise ApiError(
-                400, f"{request.model} answers the last user message, which is missing", param="messages"
-            )
+            raise ApiError(400, f"{request.model} answers the last user message, which is missing", param="messages")
         rendered = [render_prompt(template, asked[0]) if template else render_chat(messages)]
     else:
         asked = [request.prompt] if isinstance(request.prompt, str) else request.prompt
@@ -151,7 +147,7 @@ def prepare(request: ChatRequest | CompletionRequest, package: Served, settings:
     if longest + (limit or 1) > context:
         raise ApiError(
             400,
-            f"this model's context is {context} tokens; the prompt has {longest} and the reply may have {limit or 1}",
+            f"this model's context is {context} tokens; the prompt has {longest}, and the reply may have {limit or 1}",
             param=where,
             code="context_length_exceeded",
         )
@@ -165,9 +161,7 @@ def prepare(request: ChatRequest | CompletionRequest, package: Served, settings:
         seed=request.seed,
         stop=request.stops(),
     )
-    return Reply(
-        "chat" if chat else "completion", request.model, package, "\n".join(asked), prompts, sampling, n
-    )
+    return Reply("chat" if chat else "completion", request.model, package, "\n".join(asked), prompts, sampling, n)
 
 
 class Desk:
@@ -178,9 +172,11 @@ class Desk:
         self._cache: OrderedDict[tuple[Any, ...], list[Choice]] = OrderedDict()
 
     def begin(self, reply: Reply) -> AsyncIterator[Piece]:
-        """Queue the reply now (ApiError 429 if there is no room); its pieces as they come, each put into its choice.
+        """Queue the reply now (ApiError 429 if there is no room); its pieces as they come, each put into
+        its choice.
 
-        A task's reply comes as one piece a choice, once its answer is known. Closing the iterator frees the rows.
+        A task's reply comes as one piece a choice, once its answer is known. Closing the iterator frees the
+        rows.
         """
         found = None
         if reply.sampling.temperature == 0 and not reply.probe:
@@ -211,10 +207,8 @@ class Desk:
             reply.choices[index] = Choice(known.text, known.tokens, known.finish)
             yield Piece(index, known.text, known.tokens, known.finish)
 
-    async def _generated(
-        self, reply: Reply, rows: list[Row], events: asyncio.Queue[Event]
-    ) -> AsyncIterator[Piece]:
-        from llm_assets.prompts.templates import parse_answer
+    async def _generated(self, reply: Reply, rows: list[Row], events: asyncio.Queue[Event]) -> AsyncIterator[Piece]:
+        from llm_assets.prompts import parse_answer
 
         template = reply.package.tasks[reply.model][1] if reply.model in reply.package.tasks else None
         try:

@@ -21,9 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the model")
     given = parser.parse_args(arguments)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     import uvicorn
 
@@ -31,9 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     path = given.home / "endpoint" / SETTINGS
     settings = (
-        ServingConfig.model_validate_json(path.read_text(encoding="utf-8"))
-        if path.is_file()
-        else ServingConfig()
+        ServingConfig.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else ServingConfig()
     )
     uvicorn.run(
         build_app(given.home.absolute(), settings, given.threads),

@@ -1,8 +1,8 @@
-"""The traffic log: what was asked and answered, what people said of it, and the training data that comes of both.
+"""The traffic log: what was asked and answered, what people said of it, and the training data in it.
 
-`traffic/YYYY-MM-DD[.n].jsonl` holds one finished request a line, `feedback-YYYY-MM-DD.jsonl` one piece of feedback
-a line, `probes-YYYY-MM-DD.jsonl` the monitoring's own requests. A line is one write to a file opened for appending,
-so writers do not mix and a kill leaves at most one torn line, which readers skip.
+`traffic/YYYY-MM-DD[.n].jsonl` holds one finished request a line, `feedback-YYYY-MM-DD.jsonl` one piece of
+feedback a line, `probes-YYYY-MM-DD.jsonl` the monitoring's own requests. A line is one write to a file
+opened for appending, so writers do not mix and a kill leaves at most one torn line, which readers skip.
 """
 
 from __future__ import annotations
@@ -117,9 +117,11 @@ def log_state(home: Path) -> str:
 
 
 def read_traffic(home: Path, since: datetime | None = None, digest: str | None = None) -> pd.DataFrame:
-    """Finished requests, oldest first, each with the last `rating` and `correction` given to it (None without).
+    """Finished requests, oldest first, each with the last `rating` and `correction` given to it (None
+    without).
 
-    since: only requests from then on. digest: only those answered by this package. Torn or foreign lines are skipped.
+    since: only requests from then on. digest: only those answered by this package. Torn or foreign lines
+    are skipped.
     """
     import pandas as pd
 
@@ -134,15 +136,15 @@ def read_traffic(home: Path, since: datetime | None = None, digest: str | None =
         if record["id"] in requests:
             # A later thumb does not take back an earlier correction, nor the other way round.
             given = {key: record[key] for key in ("rating", "correction") if record.get(key) is not None}
-            opinions[record["id"]] = (
-                opinions.get(record["id"], {}) | given | {"feedback_at": record.get("at")}
-            )
+            opinions[record["id"]] = opinions.get(record["id"], {}) | given | {"feedback_at": record.get("at")}
     rows = [
         {name: record.get(name) for name in COLUMNS}
         | {name: opinions.get(key, {}).get(name) for name in ("rating", "correction", "feedback_at")}
         for key, record in requests.items()
     ]
     frame = pd.DataFrame(rows, columns=[*COLUMNS, "rating", "correction", "feedback_at"])
+    for name in ("task", "rating", "correction", "feedback_at"):  # None, and not a NaN that looks like a text
+        frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
     return frame.sort_values(["at", "id"], ignore_index=True)
 
 
@@ -175,10 +177,11 @@ def pending_feedback(home: Path) -> tuple[list[dict[str, str]], int]:
 
 
 def accept_feedback(home: Path) -> Accepted:
-    """Make people's corrections training data: `feedback/accepted.jsonl`, one row a text, the last word on it.
+    """Make people's corrections training data: `feedback/accepted.jsonl`, one row a text, the last word on
+    it.
 
-    A correction of a route reply gives its label; thumbs-up without one confirms the reply as label. Rows accepted
-    before stay. Equal feedback gives equal bytes; the file changes all at once.
+    A correction of a route reply gives its label; thumbs-up without one confirms the reply as label. Rows
+    accepted before stay. Equal feedback gives equal bytes; the file changes all at once.
     """
     rows, new = pending_feedback(home)
     path = accepted_path(home)

@@ -55,6 +55,24 @@ def test_a_candidate_the_server_cannot_load_is_an_error(endpoint, packages, docu
     assert endpoint.current() is None
 
 
+def test_a_server_that_refuses_the_candidate_keeps_the_champion(endpoint, packages, documents, tmp_path):
+    """Judging reads one task's template; the server checks all of them."""
+    import shutil
+
+    from llm_assets.artifacts import write_json
+
+    odd = tmp_path / "odd"
+    shutil.copytree(packages["good"], odd)
+    package = read_json(odd / "package.json")
+    package["tasks"]["summarise"] = {"surprise": 1}
+    write_json(package, odd / "package.json")
+    deploy(endpoint, packages, documents, "good", tmp_path / "1")
+    with pytest.raises(UserError, match="did not take package odd-digest"):
+        deploy(endpoint, {"odd": odd}, documents, "odd", tmp_path / "2")
+    assert endpoint.current()["digest"] == endpoint.health()["digest"] == "good-digest"
+    assert endpoint.ask("follow a redirect") == "web"
+
+
 def test_both_are_judged_on_the_same_rows_with_feedback_first(documents):
     rows = rows_to_judge(documents, 4)
     assert rows == rows_to_judge(documents, 4) and len(rows) == 4

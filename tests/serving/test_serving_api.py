@@ -53,7 +53,11 @@ def test_models_are_listed(client):
 def test_streaming_gives_the_same_text_and_usage(client):
     whole = client.chat.completions.create(model="llm-assets", messages=ask(TEXT), temperature=0, max_tokens=20)
     stream = client.chat.completions.create(
-        model="llm-assets", messages=ask(TEXT), temperature=0, max_tokens=20, stream=True,
+        model="llm-assets",
+        messages=ask(TEXT),
+        temperature=0,
+        max_tokens=20,
+        stream=True,
         stream_options={"include_usage": True},
     )
     chunks = list(stream)
@@ -86,7 +90,9 @@ def test_async_client_many_at_once_in_batches(live, http):
 
     replies = asyncio.run(go())
     assert [r.choices[0].message.content for r in replies] == [label for _, label in tiny_package.ROWS * 5]
-    batches = [line for line in http.get("/metrics").text.splitlines() if line.startswith("llm_assets:batch_size_bucket")]
+    batches = [
+        line for line in http.get("/metrics").text.splitlines() if line.startswith("llm_assets:batch_size_bucket")
+    ]
     single, total = (float(next(x for x in batches if f'le="{le}"' in x).split()[-1]) for le in ("1.0", "+Inf"))
     assert total > single, "concurrent requests must share batches"
 
@@ -105,7 +111,13 @@ def test_seeded_reply_does_not_depend_on_neighbours(live, client):
 
             def one(seed, text, n):
                 return many.chat.completions.create(
-                    model="llm-assets", messages=ask(text), temperature=2.0, top_p=0.95, seed=seed, max_tokens=24, n=n
+                    model="llm-assets",
+                    messages=ask(text),
+                    temperature=2.0,
+                    top_p=0.95,
+                    seed=seed,
+                    max_tokens=24,
+                    n=n,
                 )
 
             wanted = [one(seed, TEXT, 2) for seed in (1, 2, 3)]
@@ -168,8 +180,8 @@ def test_what_is_not_supported_is_refused_by_name(http, extra, param, code):
 
 def test_inert_values_are_accepted(http):
     inert = {
-        "frequency_penalty": 0, "presence_penalty": 0.0, "logprobs": False, "logit_bias": {}, "tools": [], "store": False,
-        "response_format": {"type": "text"}, "service_tier": "auto", "parallel_tool_calls": True, "user": "me",
+        "frequency_penalty": 0, "presence_penalty": 0.0, "logprobs": False, "logit_bias": {}, "tools": [],
+        "store": False, "response_format": {"type": "text"}, "service_tier": "auto", "parallel_tool_calls": True, "user": "me",
         "metadata": {"a": "b"}, "top_logprobs": None, "seed": 5,
     }  # fmt: skip
     reply = http.post("/v1/chat/completions", json={"model": "llm-assets-route", "messages": ask(TEXT)} | inert)
@@ -197,7 +209,12 @@ def test_every_route_but_the_allow_list_needs_the_key(live):
         for path in ("/", "/health", "/metrics"):
             assert stranger.get(path).status_code == 200, path
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": live.api_key()}):
-            for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/models"), ("POST", "/v1/feedback"), ("GET", "/docs")):
+            for method, path in (
+                ("POST", "/v1/chat/completions"),
+                ("GET", "/v1/models"),
+                ("POST", "/v1/feedback"),
+                ("GET", "/docs"),
+            ):
                 reply = stranger.request(method, path, headers=headers)
                 assert reply.status_code == 401, path
                 assert reply.json()["error"]["code"] == "invalid_api_key"
@@ -246,10 +263,17 @@ def test_exact_reply_cache_answers_again(http):
 
 
 def test_a_client_that_leaves_frees_its_row(http, live):
-    body = {"model": "llm-assets", "messages": ask("on and on"), "temperature": 1.5, "max_tokens": 200, "stream": True}
+    body = {
+        "model": "llm-assets",
+        "messages": ask("on and on"),
+        "temperature": 1.5,
+        "max_tokens": 200,
+        "stream": True,
+    }
     for _ in range(5):
         with http.stream("POST", "/v1/chat/completions", json=body) as reply:
             next(reply.iter_lines())
+
     def gauge(name):
         lines = http.get("/metrics").text.splitlines()
         return float(next(line for line in lines if line.startswith(f"vllm:num_requests_{name}{{")).split()[-1])

@@ -59,7 +59,10 @@ def test_hot_swaps_under_load_fail_no_request(endpoint, packages):
             async def one(at: int):
                 while not stop.is_set():
                     reply = await many.chat.completions.create(
-                        model="llm-assets-route", messages=ask(WEB), temperature=0.0 if at % 2 else 0.001, seed=at
+                        model="llm-assets-route",
+                        messages=ask(WEB),
+                        temperature=0.0 if at % 2 else 0.001,
+                        seed=at,
                     )
                     seen.add(reply.system_fingerprint)
                     if reply.choices[0].message.content != expected[reply.system_fingerprint]:

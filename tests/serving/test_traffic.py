@@ -9,7 +9,14 @@ import pytest
 import tiny_package
 
 from llm_assets.serving.config import TrafficConfig
-from llm_assets.serving.traffic import TrafficLog, accept_feedback, log_state, now, pending_feedback, read_traffic
+from llm_assets.serving.traffic import (
+    TrafficLog,
+    accept_feedback,
+    log_state,
+    now,
+    pending_feedback,
+    read_traffic,
+)
 
 
 def record(name: str, text: str = "a text", reply: str = "web", **more) -> dict:
@@ -83,11 +90,17 @@ def test_state_changes_with_traffic_and_feedback(tmp_path):
 
 def test_feedback_becomes_training_data_once(tmp_path):
     log = TrafficLog(tmp_path)
-    for name, text, reply in (("a", "text 1", "web"), ("b", "text 2", "web"), ("c", "text 3", "web"), ("d", "text 1", "web")):
+    for name, text, reply in (
+        ("a", "text 1", "web"),
+        ("b", "text 2", "web"),
+        ("c", "text 3", "web"),
+        ("d", "text 1", "web"),
+    ):
         log.request(record(name, text, reply))
     log.request(record("s", "text 4", "a summary", task="summarise"))
     for name, rating, correction in (
-        ("a", "down", "tables"), ("b", "up", None), ("c", "down", None), ("s", "down", "another summary"), ("x", "up", None)
+        ("a", "down", "tables"), ("b", "up", None), ("c", "down", None), ("s", "down", "another summary"),
+        ("x", "up", None),
     ):  # fmt: skip
         log.feedback({"id": name, "at": now(), "rating": rating, "correction": correction})
     assert pending_feedback(tmp_path)[1] == 2
@@ -100,7 +113,11 @@ def test_feedback_becomes_training_data_once(tmp_path):
 
     content = first.path.read_bytes()
     again = accept_feedback(tmp_path)
-    assert (again.count, again.new, again.digest) == (2, 0, first.digest) and first.path.read_bytes() == content
+    assert (again.count, again.new, again.digest) == (
+        2,
+        0,
+        first.digest,
+    ) and first.path.read_bytes() == content
 
     log.feedback({"id": "d", "at": now(), "rating": None, "correction": "arrays"})  # the last word on text 1
     later = accept_feedback(tmp_path)

@@ -7,18 +7,36 @@ import shutil
 from pathlib import Path
 
 from llm_assets.chat_format import CHAT_TEMPLATE, END, PAD, SPECIAL_TOKENS
-from llm_assets.prompts.templates import PromptTemplate, render_prompt
+from llm_assets.prompts import PromptTemplate, render_prompt
 
 LABELS = ("arrays", "tables", "web")
 TEXTS = {
-    "arrays": ["multiply two matrices", "reshape an array of numbers", "the mean along an axis", "invert a matrix"],
-    "tables": ["join two tables on a key", "group rows and count them", "read a csv file", "drop missing values"],
+    "arrays": [
+        "multiply two matrices",
+        "reshape an array of numbers",
+        "the mean along an axis",
+        "invert a matrix",
+    ],
+    "tables": [
+        "join two tables on a key",
+        "group rows and count them",
+        "read a csv file",
+        "drop missing values",
+    ],
     "web": ["send an http request", "serve a page on a port", "parse the query string", "follow a redirect"],
 }
 ROWS = [(text, label) for label in LABELS for text in TEXTS[label]]
-ROUTE = PromptTemplate(name="route", task="route", technique="zero_shot", system=None, user="{text}", examples=[], max_chars=320)
+ROUTE = PromptTemplate(
+    name="route", task="route", technique="zero_shot", system=None, user="{text}", examples=[], max_chars=320
+)
 SUMMARISE = PromptTemplate(
-    name="summarise", task="summarise", technique="zero_shot", system=None, user="Summarise: {text}", examples=[], max_chars=320
+    name="summarise",
+    task="summarise",
+    technique="zero_shot",
+    system=None,
+    user="Summarise: {text}",
+    examples=[],
+    max_chars=320,
 )
 
 
@@ -28,6 +46,7 @@ def train(folder: Path, answers: dict[str, str], steps: int, seed: int = 0) -> P
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+    torch.set_num_threads(1)  # the model is too small to share
     torch.manual_seed(seed)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -61,7 +80,7 @@ def train(folder: Path, answers: dict[str, str], steps: int, seed: int = 0) -> P
     sequences = []
     for text, label in ROWS:
         prompt = fast.encode(render_prompt(ROUTE, text), add_special_tokens=False)
-        sequences.append((prompt, fast.encode(answers[label], add_special_tokens=False) + [eos]))
+        sequences.append((prompt, [*fast.encode(answers[label], add_special_tokens=False), eos]))
     width = max(len(prompt) + len(answer) for prompt, answer in sequences)
     ids = torch.full((len(sequences), width), pad)
     targets = torch.full((len(sequences), width), -100)

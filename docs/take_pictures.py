@@ -1,0 +1,39 @@
+"""Takes the pictures of the README: `.venv/bin/python docs/take_pictures.py` while `llm-assets up` is running.
+
+Needs Chromium (`chromium` on PATH); it is driven headless.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+FOLDER = Path(__file__).resolve().parent / "pictures"
+UI, ENDPOINT = "http://127.0.0.1:3000", "http://127.0.0.1:8400"
+
+
+def main() -> None:
+    chromium = shutil.which("chromium") or sys.exit("chromium is not on PATH")
+    FOLDER.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1500, "height": 900})
+        take(page, f"{UI}/asset-groups", "graph", wait=6)
+        take(page, f"{UI}/assets/finetuned_model?view=overview", "asset", wait=5)
+        take(page, f"{UI}/assets/finetuned_model?view=checks", "checks", wait=5)
+        take(page, f"{UI}/automation", "automation", wait=4)
+        browser.close()
+
+
+def take(page: Page, url: str, name: str, wait: float) -> None:
+    page.goto(url, wait_until="networkidle")
+    page.wait_for_timeout(wait * 1000)
+    page.screenshot(path=FOLDER / f"{name}.png")
+    print(f"{name}.png: {page.title()}")
+
+
+if __name__ == "__main__":
+    main()

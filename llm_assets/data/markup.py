@@ -1,0 +1,103 @@
+"""From markup to prose: reStructuredText, Markdown, HTML, doctests and broken characters.
+
+Rules, not parsers: docstrings mix all of these and are rarely valid in any. Each rule is linear in the text.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffe\uffff]")
+ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)+")
+
+FENCE = re.compile(r"^[ \t]*(```|~~~)[^\n]*\n.*?^[ \t]*\1[ \t]*$\n?", re.M | re.S)
+DOCTEST = re.compile(r"^[ \t]*>>>[^\n]*\n?(?:^[ \t]*\S[^\n]*\n?)*", re.M)
+DIRECTIVE = re.compile(r"^[ \t]*\.\.[ \t]+([\w:+-]+)::[ \t]*([^\n]*)$", re.M)
+OPTION = re.compile(
+    r"^[ \t]*:(?:maxdepth|nosignatures|toctree|members|alt|width|include-source|label|align):[^\n]*$", re.M
+)
+FIELD = re.compile(r"^[ \t]*:(param|parameter|arg|raises?|returns?|rtype|type|keyword|ivar|cvar|var)\b([^:\n]*):", re.M)
+ROLE = re.compile(r":(?:[\w+-]+:){1,3}`([^`]*)`")
+ROLE_TARGET = re.compile(r"^(.*?)\s*<[^>]*>$", re.S)
+LINK_RST = re.compile(r"`([^`<]+?)\s*<[^>`]*>`_{1,2}")
+LINK_MARKDOWN = re.compile(r"!?\[([^\]\[]*)\]\([^)\s]*\)")
+FOOTNOTE = re.compile(r"\[[\w#*]{1,8}\]_")
+TICKS = re.compile(r"`{1,2}([^`\n]*)`{1,2}_{0,2}")
+EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})(?=\S)([^*\n]+?)(?<=\S)\1(?![\w*])")
+HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+", re.M)
+UNDERLINE = re.compile(r"^[ \t]*([=\-~^\"'*+#_:.])\1{2,}[ \t]*$", re.M)
+TABLE_RULE = re.compile(r"^[ \t]*[+|=\- ]{4,}$", re.M)
+TAG = re.compile(
+    r"</?(?:a|b|i|p|br|hr|em|li|ul|ol|td|tr|th|div|img|pre|sub|sup|span|code|table|strong|Tip\w*|h[1-6])\b[^<>]{0,200}>"
+)
+URL = re.compile(r"\bhttps?://[^\s<>\"')\]]+")
+DIRECTIVE_WORDS = {
+    "deprecated": "deprecated", "versionadded": "new in version", "versionchanged": "changed in version",
+    "note": "note:", "warning": "warning:", "seealso": "see also:", "tip": "tip:", "important": "important:",
+}  # fmt: skip
+DROPPED_ARGUMENTS = {"code", "code-block", "sourcecode", "ipython", "plot", "image", "figure", "math", "currentmodule"}
+
+
+def repair_text(text: str) -> str:
+    """Mojibake, entities, control and zero-width characters, line ends.
+
+    `ftfy` (a 0.1 ms call) is asked only where it can matter: text beyond ASCII. Its punctuation and width rules are
+    off: a typographic quote is no damage.
+    """
+    if not text.isascii():
+        import ftfy
+
+        text = ftfy.fix_text(text, uncurl_quotes=False, fix_character_width=False, normalization="NFC")
+    elif "&" in text and "<" not in text:
+        text = html.unescape(text)
+    if "\x1b" in text:
+        text = ANSI.sub("", text)
+    return CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def plain_prose(text: str) -> str:
+    """The prose of a docstring: code blocks, doctests and adornments gone, links and roles as their text."""
+    if ">>>" in text:
+        text = DOCTEST.sub("\n", text)
+    if "```" in text or "~~~" in text:
+        text = FENCE.sub("\n", text)
+    if ".." in text:
+        text = DIRECTIVE.sub(_directive, text)
+    text = OPTION.sub("", text)
+    text = UNDERLINE.sub("", text)
+    text = TABLE_RULE.sub("", text)
+    if "`" in text:
+        text = ROLE.sub(_role, text)
+        text = LINK_RST.sub(r"\1", text)
+        text = TICKS.sub(r"\1", text)
+    if "[" in text:
+        text = LINK_MARKDOWN.sub(r"\1", text)
+        text = FOOTNOTE.sub("", text)
+    if ":" in text:
+        text = FIELD.sub(r"\1\2:", text)
+        text = URL.sub("", text)
+    if "*" in text:
+        text = EMPHASIS.sub(r"\2", text)
+    if "<" in text:
+        text = TAG.sub(" ", text)
+    return HEADING.sub("", text).replace("::\n", ":\n")
+
+
+def tidy_space(text: str) -> str:
+    """Paragraphs on one line each, one line break between them."""
+    return "\n".join(filter(None, (" ".join(part.split()) for part in BLANK_LINES.split(text))))
+
+
+def _directive(match: re.Match[str]) -> str:
+    name, argument = match.group(1).lower(), match.group(2)
+    if name in DROPPED_ARGUMENTS:
+        return ""
+    return f"{DIRECTIVE_WORDS.get(name, '')} {argument}"
+
+
+def _role(match: re.Match[str]) -> str:
+    text = match.group(1)
+    target = ROLE_TARGET.match(text)
+    return target.group(1) if target and target.group(1) else text.strip("<>").lstrip("~!")

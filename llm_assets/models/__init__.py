@@ -1,0 +1,1 @@
+"""Models: tokenizer, shape and pre-training."""

@@ -1,0 +1,1 @@
+"""Training: instruction examples and fine-tuning."""
