@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,7 @@ def run_graph(select: str | None = None) -> Outcome:
     )
 
 
-def problems_of(events: list[dg.DagsterEvent]) -> list[str]:
+def problems_of(events: Sequence[dg.DagsterEvent]) -> list[str]:
     """What went wrong in a run, each in a few lines a person can act on."""
     import dagster as dg
 

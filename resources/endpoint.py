@@ -204,6 +204,11 @@ class Endpoint:
             pid = int(self._pid_file.read_text(encoding="ascii"))
             process = psutil.Process(pid)
             command = process.cmdline()
+            for _ in range(50):
+                if command or process.status() == psutil.STATUS_ZOMBIE:
+                    break
+                time.sleep(0.02)  # a process in the middle of exec has no command line for a moment
+                command = process.cmdline()
             ours = SERVER in command and str(self.home) in command
             return pid if ours and process.status() != psutil.STATUS_ZOMBIE else None
         except (FileNotFoundError, ValueError, psutil.Error):

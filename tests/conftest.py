@@ -30,3 +30,19 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data in {folder}: set LLM_ASSETS_TEST_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_inputs(tmp_path_factory) -> Path:
+    """documents, balanced, prompts and optimized, as the earlier stages leave them."""
+    from tiny_models import write_inputs
+
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_inputs, tmp_path_factory) -> Path:
+    """A tiny Llama that routes most of the tiny documents right."""
+    from tiny_models import train_checkpoint
+
+    return train_checkpoint(tiny_inputs, tmp_path_factory.mktemp("models") / "finetuned", steps=80)

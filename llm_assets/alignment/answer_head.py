@@ -1,8 +1,8 @@
 """TRL's DPO trainer with an LM head that sees only answers.
 
-On a CPU, TRL 1.16 projects every position of prompt and answer onto the vocabulary, of which the loss uses the
-answers' (its Triton kernels do better on a GPU). With a large vocabulary and short answers that is nearly all of
-the time: a step here takes a tenth. The numbers are the same; a test compares them with TRL's.
+On a CPU, TRL 1.16 projects every position of prompt and answer onto the vocabulary, of which the loss uses
+the answers' (its Triton kernels do better on a GPU). With a large vocabulary and short answers that is
+nearly all of the time: a step here takes a tenth. The numbers are the same; a test compares them with TRL's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def score_answers_only(model: PreTrainedModel) -> None:
-    """Replace what `model(..., labels=..., fused_lm_head=True)` computes; call it after the trainer was built."""
+    """Replace what `model(..., labels=..., fused_lm_head=True)` computes; call it after the trainer was
+    built.
+    """
     from trl.trainer.utils import FusedCausalLMOutput
 
     original = model.forward

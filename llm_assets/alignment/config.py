@@ -32,12 +32,13 @@ class DpoConfig(Section):
 
     epochs: int = Field(1, ge=1, description="passes over the training pairs")
     batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(5e-5, gt=0, description="peak; small, so that the model stays near its reference")
+    learning_rate: float = Field(2e-5, gt=0, description="peak; small, so that the model stays near its reference")
     beta: float = Field(0.1, gt=0, description="how much leaving the reference costs")
     answer_loss_weight: float = Field(
-        0.5,
-        ge=0,
-        description="weight of the chosen answers' loss beside DPO's; keeps their likelihood from falling",
+        0.2, ge=0, description="weight of the chosen answers' loss beside DPO's; keeps their likelihood up"
+    )
+    tolerance: float = Field(
+        0.005, ge=0, le=1, description="held-out accuracy that may be lost; beyond it the step is halved, then again"
     )
 
 

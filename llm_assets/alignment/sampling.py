@@ -43,7 +43,9 @@ def sample_answers(
         for position, row in enumerate(rows):
             for sample in tokens[position * count : (position + 1) * count].tolist():
                 ids = sample[: sample.index(tokenizer.eos_token_id)] if tokenizer.eos_token_id in sample else sample
-                answers[row].append(tokenizer.backend_tokenizer.decode(ids[: lengths[row]], skip_special_tokens=True).strip())
+                answers[row].append(
+                    tokenizer.backend_tokenizer.decode(ids[: lengths[row]], skip_special_tokens=True).strip()
+                )
         progress(start + len(rows), len(order), "sampled answers")
     return answers
 

@@ -50,15 +50,9 @@ class QuantizationConfig(Section):
 
 class CompressionGates(Section):
     min_size_ratio: float = Field(3.5, gt=0, description="fp32 bytes over int8 bytes, graph and weights")
-    max_int8_drop: float = Field(
-        0.01, ge=0, le=1, description="accuracy that int8 may lose against its parent"
-    )
-    min_agreement: float = Field(
-        0.97, ge=0, le=1, description="routing decisions that int8 shares with its parent"
-    )
-    max_pruned_drop: float = Field(
-        0.06, ge=0, le=1, description="accuracy that pruning may lose against its parent"
-    )
+    max_int8_drop: float = Field(0.01, ge=0, le=1, description="accuracy that int8 may lose against its parent")
+    min_agreement: float = Field(0.97, ge=0, le=1, description="routing decisions that int8 shares with its parent")
+    max_pruned_drop: float = Field(0.06, ge=0, le=1, description="accuracy that pruning may lose against its parent")
     max_distilled_drop: float = Field(0.12, ge=0, le=1, description="accuracy that the student may lose")
 
 
@@ -67,9 +61,7 @@ class CompressionConfig(Section):
         {"route": 300},
         description="task -> validation examples on which parent and smaller model are compared",
     )
-    max_new_tokens: int = Field(
-        32, ge=1, description="longest answer in tokens; of a label, the longest label"
-    )
+    max_new_tokens: int = Field(32, ge=1, description="longest answer in tokens; of a label, the longest label")
     pruning: PruningConfig = PruningConfig()
     distillation: DistillationConfig = DistillationConfig()
     quantization: QuantizationConfig = QuantizationConfig()

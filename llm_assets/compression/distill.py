@@ -1,7 +1,8 @@
 """Distillation: a student with fewer layers and a smaller hidden size learns the teacher's distribution.
 
-It does not begin from nothing: it takes evenly spaced layers of the teacher and, of the hidden size, the dimensions
-that carry most on real prompts (Minitron, Muralidharan et al. 2024), so a short training is enough.
+It does not begin from nothing: it takes evenly spaced layers of the teacher and, of the hidden size, the
+dimensions that carry most on real prompts (Minitron, Muralidharan et al. 2024), so a short training is
+enough.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def distill_model(
     threads: int,
     progress: Progress = no_progress,
 ) -> Summary:
-    """Write the student's checkpoint into `out`. Raises UserError where it would not be smaller than its teacher."""
+    """Write the student's checkpoint into `out`. Raises UserError where it would not be smaller than its
+    teacher.
+    """
     torch_setup(seed, threads)
     distillation = config.distillation
     examples = tuning_examples(balanced, templates, distillation.tuning, seed)
@@ -88,7 +91,9 @@ def distill_model(
 
 
 def student_shape(teacher: Any, config: CompressionConfig) -> tuple[int, int]:
-    """Layers and hidden size for a teacher's configuration: shares of its own, at least one layer and one multiple."""
+    """Layers and hidden size for a teacher's configuration: shares of its own, at least one layer and one
+    multiple.
+    """
     shares = config.distillation
     layers = max(1, round(teacher.num_hidden_layers * shares.depth))
     hidden = max(shares.multiple, round(teacher.hidden_size * shares.width / shares.multiple) * shares.multiple)
@@ -98,7 +103,9 @@ def student_shape(teacher: Any, config: CompressionConfig) -> tuple[int, int]:
 def widest_dimensions(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], keep: int
 ) -> torch.Tensor:
-    """The `keep` hidden dimensions of largest mean size after the final norm, over all tokens; int64, ascending."""
+    """The `keep` hidden dimensions of largest mean size after the final norm, over all tokens; int64,
+    ascending.
+    """
     import torch
 
     limit = model.config.max_position_embeddings
@@ -111,7 +118,8 @@ def widest_dimensions(
 
 
 def smaller_copy(model: PreTrainedModel, layers: int, dimensions: torch.Tensor) -> PreTrainedModel:
-    """A new model with `layers` of the model's layers, evenly spaced, and these dimensions of its hidden size.
+    """A new model with `layers` of the model's layers, evenly spaced, and these dimensions of its hidden
+    size.
 
     Heads and MLP neurons keep their number: only what reads from and writes to the residual stream is cut.
     """

@@ -1,9 +1,14 @@
-"""A Llama checkpoint as an ONNX package: decode with a KV cache, fp32 or int8, one file tree that needs no
-torch.
+"""A Llama checkpoint as an ONNX package: decode with a KV cache, fp32 or int8, files that need no torch.
 
-onnxruntime-genai's model builder writes the graph (GroupQueryAttention, MatMulNBits). Two edits make it ours:
-the LM head sees only each row's last token (a prefill of 64 prompts would else give gigabytes of logits),
-and the XX
+onnxruntime-genai's model builder writes the graph (GroupQueryAttention, MatMulNBits). Four edits make it ours:
+
+- the LM head sees only each row's last token (a prefill of 64 prompts would else give gigabytes of logits);
+- rotary tables are computed, not stored;
+- the int8 model reads its embedding from the LM head's int8 table (the builder keeps a second one in fp32,
+  which is half of a small model);
+- int8 scales are stored as fp16.
+
+Equal checkpoints give equal bytes.
 """
 
 from __future__ import annotations
@@ -39,9 +44,7 @@ def export_package(
     """
     config = read_json(checkpoint / "config.json")
     if config.get("architectures") != ["LlamaForCausalLM"]:
-        raise UserError(
-            f"{parent} is a {config.get('architectures')}; packages are exported from LlamaForCausalLM"
-        )
+        raise UserError(f"{parent} is a {config.get('architectures')}; packages are exported from LlamaForCausalLM")
     if precision == "int8" and not config.get("tie_word_embeddings"):
         raise UserError(f"{parent} has untied embeddings; export it with precision fp32, or tie them")
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
@@ -88,9 +91,7 @@ def _build(checkpoint: Path, folder: Path, precision: Precision, block: int) -> 
         from onnxruntime_genai.models import builder
 
         try:
-            parsed = builder.parse_extra_options(
-                "", str(checkpoint), str(folder), precision, "cpu", cache, options
-            )
+            parsed = builder.parse_extra_options("", str(checkpoint), str(folder), precision, "cpu", cache, options)
             builder.create_model("", str(checkpoint), str(folder), precision, "cpu", cache, **parsed)
         except Exception as error:
             raise RuntimeError(f"the ONNX export failed: {error}\n{output.getvalue()[-2000:]}") from error
@@ -128,9 +129,7 @@ def _edit(path: Path, precision: Precision) -> onnx.ModelProto:
 def _node(model: onnx.ModelProto, prefix: str) -> tuple[int, onnx.NodeProto]:
     found = [(index, node) for index, node in enumerate(model.graph.node) if node.name.startswith(prefix)]
     if len(found) != 1:
-        raise RuntimeError(
-            f"the exported graph has {len(found)} nodes {prefix}*; the model builder has changed"
-        )
+        raise RuntimeError(f"the exported graph has {len(found)} nodes {prefix}*; the model builder has changed")
     return found[0]
 
 
@@ -150,9 +149,7 @@ def _last_position(model: onnx.ModelProto) -> None:
         helper.make_node("Min", [counts, "last/width"], ["last/count"], name="last/Min"),
         helper.make_node("Sub", ["last/count", "last/one"], ["last/index"], name="last/Sub"),
         helper.make_node("Unsqueeze", ["last/index", "last/axis"], ["last/rows"], name="last/Unsqueeze"),
-        helper.make_node(
-            "GatherND", [head.input[0], "last/rows"], ["last/hidden"], name="last/GatherND", batch_dims=1
-        ),
+        helper.make_node("GatherND", [head.input[0], "last/rows"], ["last/hidden"], name="last/GatherND", batch_dims=1),
     ]
     head.input[0] = "last/hidden"
     for offset, node in enumerate(nodes):
@@ -189,9 +186,7 @@ def _share_embedding(model: onnx.ModelProto) -> None:
             gather_axis=0,
             quantize_axis=2,
         ),
-        helper.make_node(
-            "Reshape", ["embed/blocks", "embed/shape"], [gather.output[0]], name="embed/Reshape"
-        ),
+        helper.make_node("Reshape", ["embed/blocks", "embed/shape"], [gather.output[0]], name="embed/Reshape"),
     ]
     model.graph.initializer.remove(weights[gather.input[0]])
     model.graph.node.remove(gather)
@@ -200,9 +195,11 @@ def _share_embedding(model: onnx.ModelProto) -> None:
 
 
 def _compute_rotary(model: onnx.ModelProto) -> None:
-    """Compute the tables of rotary cosines and sines, instead of storing what is 1 of 20 bytes of a small model.
+    """Compute the tables of rotary cosines and sines, instead of storing what is 1 of 20 bytes of a small
+    model.
 
-    onnxruntime does it once, when it loads the model. The angle of position p and pair i is p / theta^(i / pairs).
+    onnxruntime does it once, when it loads the model. The angle of position p and pair i is p / theta^(i /
+    pairs).
     """
     import numpy as np
     from onnx import helper, numpy_helper
@@ -245,6 +242,4 @@ def _save(model: onnx.ModelProto, out: Path) -> None:
 
     for name in (MODEL, DATA):
         (out / name).unlink(missing_ok=True)
-    onnx.save(
-        model, str(out / MODEL), save_as_external_data=True, all_tensors_to_one_file=True, location=DATA
-    )
+    onnx.save(model, str(out / MODEL), save_as_external_data=True, all_tensors_to_one_file=True, location=DATA)

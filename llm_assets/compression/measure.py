@@ -48,11 +48,7 @@ def accuracy(examples: Sequence[Example], answers: Sequence[str]) -> float:
 
 def summary_f1(examples: Sequence[Example], answers: Sequence[str]) -> float:
     """Mean token F1 of the summaries; 0 if there are none."""
-    scores = [
-        token_f1(answer, e.answer)
-        for e, answer in zip(examples, answers, strict=True)
-        if e.task == "summarise"
-    ]
+    scores = [token_f1(answer, e.answer) for e, answer in zip(examples, answers, strict=True) if e.task == "summarise"]
     return float(np.mean(scores)) if scores else 0.0
 
 

@@ -119,9 +119,7 @@ def importances(
 
         return hook
 
-    handles = [
-        layer.mlp.down_proj.register_forward_pre_hook(watch(index)) for index, layer in enumerate(layers)
-    ]
+    handles = [layer.mlp.down_proj.register_forward_pre_hook(watch(index)) for index, layer in enumerate(layers)]
     encoded = [item.ids for item in tokenizer.backend_tokenizer.encode_batch(list(prompts))]
     limit, tokens = model.config.max_position_embeddings, 0
     try:

@@ -58,9 +58,6 @@ def quantize_model(
             "bytes": {name: float(size) for name, size in sizes.items()},
             "decisions shared with the parent, by label": shares,
         },
-        samples=[
-            {"true": held_out[row].answer, "parent": expected[row], "int8": answers[row]}
-            for row in changed[:8]
-        ],
+        samples=[{"true": held_out[row].answer, "parent": expected[row], "int8": answers[row]} for row in changed[:8]],
         note=f"{len(changed)} of {len(held_out)} answers differ from the parent's.",
     )

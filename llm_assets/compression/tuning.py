@@ -1,4 +1,6 @@
-"""Training a smaller model beside the one it was made from: the teacher's distribution and the true answers."""
+"""Training a smaller model beside the one it was made from: the teacher's distribution and the true
+answers.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 def tuning_examples(
     balanced: Path, templates: Mapping[str, PromptTemplate], config: TuningConfig, seed: int
 ) -> list[Example]:
-    """As many examples of the balanced train split as the steps will see. Raises UserError if there are none."""
+    """As many examples of the balanced train split as the steps will see. Raises UserError if there are
+    none.
+    """
     limit = config.steps * config.batch_size
     examples = sample_examples(split_rows(balanced, "train"), templates, dict.fromkeys(templates, limit), seed)
     if not examples:
@@ -52,8 +56,8 @@ def tune(
 
 
 def distillation_loss(teacher: Any, temperature: float, teacher_weight: float) -> Loss:
-    """(1 - w) * cross-entropy + w * T^2 * KL(teacher || student) at temperature T (Hinton et al. 2015), at the
-    answers' positions; both weighted by their examples' weights."""
+    """(1 - w) * cross-entropy + w * T^2 * KL(teacher || student) at temperature T (Hinton et al. 2015), at
+    the answers' positions; both weighted by their examples' weights."""
 
     def loss(student: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         import torch

@@ -10,6 +10,7 @@ import ast
 import gc
 import hashlib
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -38,10 +39,10 @@ def package_docstrings(root: Path, package: str, limit: int) -> list[Docstring]:
 
 
 def _files(root: Path) -> Iterator[str]:
-    for path in root.rglob("*.py"):
-        relative = path.relative_to(root)
-        if not SKIPPED.intersection(relative.parts):
-            yield relative.as_posix()
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if name not in SKIPPED]
+        relative = Path(folder).relative_to(root)
+        yield from ((relative / name).as_posix() for name in names if name.endswith(".py"))
 
 
 def _file_docstrings(path: Path) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ STOP_WORDS = frozenset([
     "it", "from", "an", "or", "if", "not", "which", "when", "on", "at", "can", "will", "has", "have",
     "was", "its", "into", "than", "all", "may", "should", "each", "only", "other", "any", "used", "using", "where",
     "you", "but", "there", "these",
+    "i", "my", "me", "do", "does", "how", "what", "why", "we", "your", "am", "been", "they", "so",
 ])
 # fmt: on
 LOOK_AT = 400

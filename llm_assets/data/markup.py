@@ -28,6 +28,7 @@ TICKS = re.compile(r"`{1,2}([^`\n]*)`{1,2}_{0,2}")
 EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})(?=\S)([^*\n]+?)(?<=\S)\1(?![\w*])")
 HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+", re.M)
 UNDERLINE = re.compile(r"^[ \t]*([=\-~^\"'*+#_:.])\1{2,}[ \t]*$", re.M)
+RULED = re.compile(r"([=\-~^\"'*+#_:.])\1{2,}|[+|=\-][ \t]*[+|=\-]")  # what either of these two needs
 TABLE_RULE = re.compile(r"^[ \t]*[+|=\- ]{4,}$", re.M)
 TAG = re.compile(
     r"</?(?:a|b|i|p|br|hr|em|li|ul|ol|td|tr|th|div|img|pre|sub|sup|span|code|table|strong|Tip\w*|h[1-6])\b[^<>]{0,200}>"
@@ -65,9 +66,8 @@ def plain_prose(text: str) -> str:
         text = FENCE.sub("\n", text)
     if ".." in text:
         text = DIRECTIVE.sub(_directive, text)
-    text = OPTION.sub("", text)
-    text = UNDERLINE.sub("", text)
-    text = TABLE_RULE.sub("", text)
+    if RULED.search(text):
+        text = TABLE_RULE.sub("", UNDERLINE.sub("", text))
     if "`" in text:
         text = ROLE.sub(_role, text)
         text = LINK_RST.sub(r"\1", text)
@@ -76,13 +76,16 @@ def plain_prose(text: str) -> str:
         text = LINK_MARKDOWN.sub(r"\1", text)
         text = FOOTNOTE.sub("", text)
     if ":" in text:
+        text = OPTION.sub("", text)
         text = FIELD.sub(r"\1\2:", text)
         text = URL.sub("", text)
     if "*" in text:
         text = EMPHASIS.sub(r"\2", text)
     if "<" in text:
         text = TAG.sub(" ", text)
-    return HEADING.sub("", text).replace("::\n", ":\n")
+    if "#" in text:
+        text = HEADING.sub("", text)
+    return text.replace("::\n", ":\n")
 
 
 def tidy_space(text: str) -> str:

@@ -46,7 +46,8 @@ def label_names(label: str) -> list[str]:
 
 def mask_label(text: str, label: str) -> str:
     """`text` without any name of `label`, in whatever case."""
-    return _apply(text, label) if label else text
+    lower = text.lower()
+    return _apply(text, label) if any(name in lower for name in _names(label)) else text
 
 
 def _apply(text: str, label: str) -> str:
@@ -60,6 +61,11 @@ def _apply(text: str, label: str) -> str:
             break
         text = masked
     return text
+
+
+@cache
+def _names(label: str) -> list[str]:
+    return label_names(label) if label else []
 
 
 @cache

@@ -97,13 +97,13 @@ def _docstrings(package: str, limit: int) -> list[tuple[str, str, str]]:
 def _distribution(package: str) -> Any:
     from importlib import metadata
 
-    names = [package, package.replace("_", "-"), *metadata.packages_distributions().get(package, [])]
-    for name in names:
+    for name in (package, package.replace("_", "-")):
         try:
             return metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
-    return None
+    names = metadata.packages_distributions().get(package, [])  # reads every distribution: the last resort
+    return metadata.distribution(names[0]) if names else None
 
 
 def _version(package: str) -> str:

@@ -20,16 +20,16 @@ STYLE = """
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
 main{max-width:1180px;margin:0 auto;padding:32px 20px 64px}h1{font-size:26px;margin:0 0 4px}h2{font-size:19px;
 margin:40px 0 12px}h3{font-size:14px;margin:0;overflow-wrap:anywhere}p{margin:4px 0;color:var(--soft)}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(250px,1fr));gap:14px}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(270px,1fr));gap:14px;align-items:start}
 .card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:14px}
 .flow{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:14px;margin:20px 0}
 .flow b{display:block;font-size:24px;font-variant-numeric:tabular-nums}
 .quality{display:flex;height:9px;border-radius:4px;overflow:hidden;margin:8px 0 4px;background:var(--line)}
 .valid{background:var(--valid)}.mismatched{background:var(--mismatched)}.missing{background:var(--missing)}
 small{color:var(--soft);font-size:12.5px}.key i{display:inline-block;width:10px;height:10px;border-radius:2px;
-margin:0 5px 0 14px}table{width:100%;border-collapse:collapse;margin-top:8px;font-size:12.5px}
-td{padding:1px 0;vertical-align:middle}td:first-child{width:42%;padding-right:8px;overflow-wrap:anywhere}
-td:last-child{text-align:right;width:64px;font-variant-numeric:tabular-nums;color:var(--soft)}
+margin:0 5px 0 14px}table{width:100%;table-layout:fixed;border-collapse:collapse;margin-top:8px;font-size:12.5px}
+td{padding:1px 0;vertical-align:middle}td:first-child{width:52%;padding-right:8px;overflow-wrap:anywhere}
+td:last-child{text-align:right;width:56px;font-variant-numeric:tabular-nums;color:var(--soft)}
 .bar{height:10px;background:var(--bar);border-radius:2px;min-width:1px}
 """
 

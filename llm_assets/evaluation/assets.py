@@ -25,10 +25,11 @@ CANDIDATES = ("aligned_model", "pruned_model", "distilled_model", "quantized_mod
     seconds=25,
 )
 def evaluation_report(job: Job) -> Summary:
-    """Every variant on one held-out test split: accuracy, macro-F1, perplexity, summary overlap, size, latency.
+    """Every variant on one held-out test split: accuracy, macro-F1, perplexity, summary overlap, size,
+    latency.
 
-    A TF-IDF + logistic regression baseline stands beside them. Look at the bars first, then at the labels that are
-    taken for each other; `report.html` in the version draws size against accuracy."""
+    A TF-IDF + logistic regression baseline stands beside them. Look at the bars first, then at the labels
+    that are taken for each other; `report.html` in the version draws size against accuracy."""
     from llm_assets.alignment.examples import best_templates
     from llm_assets.evaluation.report import evaluate
 
@@ -62,8 +63,8 @@ def evaluation_report(job: Job) -> Summary:
 def release_candidate(job: Job) -> Summary:
     """The package to ship: the smallest one whose variant is within tolerance of the best on validation data.
 
-    It holds the model, the tokenizer, the best prompts, the test numbers and the canary probes of monitoring. It was
-    measured again after export. The note says why it was chosen."""
+    It holds the model, the tokenizer, the best prompts, the test numbers and the canary probes of
+    monitoring. It was measured again after export. The note says why it was chosen."""
     import tempfile
     from pathlib import Path
 

@@ -1,4 +1,6 @@
-"""What a simple method reaches on the same documents: TF-IDF over words and word pairs, logistic regression."""
+"""What a simple method reaches on the same documents: TF-IDF over words and word pairs, logistic
+regression.
+"""
 
 from __future__ import annotations
 

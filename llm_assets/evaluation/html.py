@@ -1,4 +1,6 @@
-"""The evaluation report as one self-contained page: a table, a picture of size against accuracy, slices by label."""
+"""The evaluation report as one self-contained page: a table, a picture of size against accuracy, slices by
+label.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,10 @@ COLUMNS = (
 STYLE = """
 :root { --ink: #1f2733; --soft: #5b6675; --line: #dfe4ec; --accent: #2f6fde; --warm: #d9822b; --page: #fff; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6eaf0; --soft: #9aa5b4; --line: #333c49; --accent: #6fa1ff; --warm: #f0a95c; --page: #161b22; }
-}
-body { margin: 0 auto; max-width: 62rem; padding: 2rem 1.25rem 4rem; background: var(--page); color: var(--ink);
+  :root { --ink: #e6eaf0; --soft: #9aa5b4; --line: #333c49; --accent: #6fa1ff; --warm: #f0a95c; --page:
+#161b22; } }
+body { margin: 0 auto; max-width: 62rem; padding: 2rem 1.25rem 4rem; background: var(--page); color:
+var(--ink);
   font: 15px/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.05rem; margin: 2.2rem 0 .6rem; }
 p { color: var(--soft); margin: .2rem 0 .8rem; max-width: 46rem; }
@@ -30,8 +33,8 @@ th, td { padding: .4rem .7rem; border-bottom: 1px solid var(--line); text-align:
 th:first-child, td:first-child { text-align: left; } th { color: var(--soft); font-weight: 500; }
 td.best { color: var(--accent); font-weight: 650; }
 tr.baseline td { color: var(--soft); }
-.bar { display: inline-block; height: .55rem; border-radius: 2px; background: var(--accent); vertical-align: middle; }
-td.wide { text-align: left; width: 40%; }
+.bar { display: inline-block; height: .55rem; border-radius: 2px; background: var(--accent); vertical-align:
+middle; } td.wide { text-align: left; width: 40%; }
 svg { max-width: 100%; height: auto; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 svg .axis { stroke: var(--line); } svg .tick { fill: var(--soft); font-size: 11px; }
 svg .front { fill: none; stroke: var(--accent); stroke-width: 1.6; stroke-dasharray: 4 3; }

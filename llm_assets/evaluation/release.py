@@ -1,4 +1,5 @@
-"""The release candidate: the smallest package whose variant is about as good as the best, checked once more as it is.
+"""The release candidate: the smallest package whose variant is about as good as the best, checked once more
+as it is.
 
 A variant is chosen on validation data only; the test numbers travel with the package but decide nothing.
 """
@@ -37,8 +38,8 @@ def make_release(
 ) -> Summary:
     """Write the chosen package into `out`. variants: asset -> checkpoint (or package: `quantized_model`).
 
-    work: a scratch folder. Candidates are tried from the smallest package on; one that loses accuracy on its way
-    into the package is passed over. Raises UserError if none is left.
+    work: a scratch folder. Candidates are tried from the smallest package on; one that loses accuracy on
+    its way into the package is passed over. Raises UserError if none is left.
     """
     torch_setup(seed, threads)
     scores = read_json(report / REPORT)["variants"]
@@ -83,7 +84,9 @@ def make_release(
 
 
 def _canaries(rows: Any, labels: list[str], count: int, seed: int) -> list[dict[str, str]]:
-    """Labelled documents of the canary split with their exact answers; none of a label the model does not know."""
+    """Labelled documents of the canary split with their exact answers; none of a label the model does not
+    know.
+    """
     import numpy as np
 
     usable = [row for row in rows.select(["text", "label"]).to_pylist() if row["text"] and row["label"] in labels]

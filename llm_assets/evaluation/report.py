@@ -1,5 +1,5 @@
-"""The evaluation report: every variant and a baseline on one test split, as data (`report.json`) and to be read
-(`report.html`). Both hold only what is the same on every run; latencies go into the summary."""
+"""The evaluation report: every variant and a baseline on one test split, as data (`report.json`) and to be
+read (`report.html`). Both hold only what is the same on every run; latencies go into the summary."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def evaluate(
     threads: int,
     progress: Progress = no_progress,
 ) -> Summary:
-    """Write report and page into `out`. variants: asset name -> checkpoint or package, compared in that order.
+    """Write report and page into `out`. variants: asset name -> checkpoint or package, compared in that
+    order.
 
     Raises UserError if the test split has no document to route.
     """

@@ -1,4 +1,6 @@
-"""One variant on one set of examples: quality, slices, size, and (apart, since it is never the same twice) latency."""
+"""One variant on one set of examples: quality, slices, size, and (apart, since it is never the same twice)
+latency.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ CONFUSIONS = 12
 
 
 def route_scores(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, Any]:
-    """Accuracy, macro-F1 over the labels that occur, per label support, recall, precision and F1, and what is most
-    often taken for what."""
+    """Accuracy, macro-F1 over the labels that occur, per label support, recall, precision and F1, and what
+    is most often taken for what."""
     labels = sorted(set(truth))
     pairs = Counter(zip(truth, predicted, strict=True))
     said = Counter(predicted)
@@ -62,7 +64,9 @@ def variant_scores(
     threads: int,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """Everything about a checkpoint or package that is the same on every run; a task without examples is left out."""
+    """Everything about a checkpoint or package that is the same on every run; a task without examples is
+    left out.
+    """
     answers = decide(folder, [*test, *validation], templates, max_new_tokens, threads, progress)
     scores: dict[str, Any] = {"size_mb": round(model_bytes(folder) / 1e6, 3)}
     routed = [(e.answer, answer) for e, answer in zip(test, answers, strict=False) if e.task == "route"]
@@ -85,7 +89,9 @@ def variant_scores(
 
 
 def latency(folder: Path, examples: Sequence[Example], max_new_tokens: int, threads: int) -> float:
-    """Median milliseconds of single routing requests, prompt to whole answer, in this process; 0 without examples."""
+    """Median milliseconds of single routing requests, prompt to whole answer, in this process; 0 without
+    examples.
+    """
     routed = [example for example in examples if example.task == "route"]
     if not routed:
         return 0.0

@@ -12,7 +12,7 @@ def torch_setup(seed: int, threads: int) -> None:
     operations without a deterministic algorithm.
 
     OpenMP's threads are told to sleep, not spin, at a barrier, as far as torch is not loaded yet: beside any other
-    busy process, spinning made a training step 5 to 10 times slower; on an idle machine the two were equal.
+    busy process, spinning made a training step 4 to 12 times slower (two threads on two cores).
     """
     if "torch" not in sys.modules:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -25,4 +25,4 @@ def torch_setup(seed: int, threads: int) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # Filling every new tensor with NaN finds reads of uninitialised memory; it costs time and changes no result.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

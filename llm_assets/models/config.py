@@ -10,7 +10,7 @@ from llm_assets.config import Section
 class OptimizerConfig(Section):
     """AdamW, with Muon for the hidden matrices, a linear warm-up and a linear decay to zero."""
 
-    embedding_rate: float = Field(6e-3, gt=0, description="AdamW's peak learning rate of the embedding")
+    embedding_rate: float = Field(1e-2, gt=0, description="AdamW's peak learning rate of the embedding")
     hidden_rate: float = Field(3e-3, gt=0, description="AdamW's peak rate of norms, and of matrices without Muon")
     muon_rate: float = Field(0.02, ge=0, description="Muon's peak rate of the hidden matrices; 0: AdamW for them too")
     weight_decay: float = Field(0.0, ge=0, description="decoupled, of matrices (not of norms)")
@@ -53,8 +53,8 @@ class SearchConfig(Section):
 class PretrainConfig(Section):
     """Causal language modelling on packed sequences of the train split's texts."""
 
-    steps: int = Field(150, ge=1)
-    batch_size: int = Field(32, ge=1, description="sequences a step")
+    steps: int = Field(200, ge=1)
+    batch_size: int = Field(16, ge=1, description="sequences a step")
     length: int = Field(128, ge=8, description="tokens a sequence")
     loss_share: float = Field(
         0.25,
@@ -80,8 +80,8 @@ class ModelsConfig(Section):
     tokenizer: TokenizerConfig = TokenizerConfig()
     shapes: list[ShapeConfig] = Field(
         [
-            ShapeConfig(name="wide", layers=1, hidden=128, feed_forward=256, heads=2, kv_heads=2),
-            ShapeConfig(name="deep", layers=2, hidden=96, feed_forward=192, heads=2, kv_heads=2),
+            ShapeConfig(name="wide", layers=1, hidden=128, feed_forward=128, heads=2, kv_heads=2),
+            ShapeConfig(name="deep", layers=2, hidden=64, feed_forward=128, heads=2, kv_heads=2),
         ],
         min_length=1,
     )

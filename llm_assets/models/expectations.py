@@ -30,6 +30,7 @@ SUITES = [
         [
             Expect("candidates_compared", MIN, column="candidates", min_value=1),
             Expect("one_is_chosen", "ExpectColumnValuesToNotBeNull", column="chosen"),
+            Expect("loss_is_a_number", "ExpectColumnValuesToNotBeNull", column="best_validation_loss"),
             Expect("loss_is_finite", MAX, column="best_validation_loss", max_value=50),
             Expect(
                 "better_than_uniform",

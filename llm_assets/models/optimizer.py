@@ -2,7 +2,7 @@
 
 Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) replaces a matrix's momentum by the nearest
 orthogonal one, found by five Newton-Schulz steps. `torch.optim.Muon` takes these in bfloat16, which a CPU without
-bf16 instructions emulates: 515 ms a step for a model whose step here takes 50 ms. Ours takes them in the weights' type.
+bf16 instructions emulates, 7 to 11 times slower than in fp32 (measured). Ours takes them in the weights' type.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def _muon_adamw(groups: list[dict[str, Any]]) -> Any:
             for group in groups:
                 for weight in group["params"] if group["muon"] else ():
                     if weight.grad is not None:
-                        self._muon_step(weight, group["lr"], group["weight_decay"])
+                        self._muon_step(weight, weight.grad, group["lr"], group["weight_decay"])
             return loss
 
-        def _muon_step(self, weight: torch.Tensor, rate: float, decay: float) -> None:
+        def _muon_step(self, weight: torch.Tensor, gradient: torch.Tensor, rate: float, decay: float) -> None:
             momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
-            momentum.lerp_(weight.grad, 1 - MOMENTUM)
-            update = orthogonal(weight.grad.lerp(momentum, MOMENTUM))
+            momentum.lerp_(gradient, 1 - MOMENTUM)
+            update = orthogonal(gradient.lerp(momentum, MOMENTUM))
             weight.mul_(1 - rate * decay)
             weight.add_(update, alpha=-rate * max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5)
 

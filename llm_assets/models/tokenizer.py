@@ -1,4 +1,8 @@
-"""A byte-level BPE tokenizer, trained on the train split's texts."""
+"""A byte-level BPE tokenizer, trained on the train split's texts and labels.
+
+Labels count as text, once a row: they become one token or few, which makes a routing answer quick to train (only
+answer tokens meet the LM head) and quick to decode.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,13 @@ def split_texts(documents: Path, split: str, max_chars: int) -> list[str]:
     return texts
 
 
+def split_labels(documents: Path, split: str) -> list[str]:
+    """The labels of one split, one a labelled row, in row order; none where nothing is labelled."""
+    table = read_table(documents / DOCUMENTS, columns=["label", "split"])
+    rows = zip(table["label"].to_pylist(), table["split"].to_pylist(), strict=True)
+    return [strip_special(label) for label, where in rows if where == split and label]
+
+
 def train_tokenizer(
     documents: Path, out: Path, config: TokenizerConfig, context: int, progress: Progress = no_progress
 ) -> Summary:
@@ -32,12 +43,13 @@ def train_tokenizer(
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     texts = split_texts(documents, "train", config.max_chars)
+    labels = split_labels(documents, "train")
     progress(0, 2, f"{len(texts)} texts")
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.train_from_iterator(
-        texts,
+        [*texts, *labels],
         trainers.BpeTrainer(
             vocab_size=config.vocab_size,
             min_frequency=config.min_frequency,
@@ -45,7 +57,7 @@ def train_tokenizer(
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         ),
-        length=len(texts),
+        length=len(texts) + len(labels),
     )
     progress(1, 2, "measuring")
     save_tokenizer(backend, out, context)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import random
 import tempfile
 import time
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_assets.artifacts import DOCUMENTS, Progress, no_progress, read_table
+from llm_assets.artifacts import DOCUMENTS, Progress, no_progress, read_json, read_table, write_json
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 HELD_OUT = ("test", "canary")
 SUMMARISE_SHARE = 0.1
-TEXTS_PER_PACKAGE = 500
+TEXTS_PER_PACKAGE = 1000
 
 
 @dataclass
@@ -51,15 +53,22 @@ def simulate(
 
     Without `shift` the texts are held-out ones (test and canary splits) of `documents`, by default of
     cleaned_documents on main; with it, docstrings of `monitoring.shift_packages`, cleaned as the training
-    data is. A reply that is right gets a thumb up; one that is wrong a thumb down and the right answer.
+    data is. Of these, texts that were sent before are left out while there are enough others: a retrained
+    model must not be asked what it was taught word for word (`repeated` counts those that were).
+
+    A reply that is right gets a thumb up; one that is wrong a thumb down and the right answer.
     Raises UserError when there is nothing to send, or nobody to send it to.
     """
+    from llm_assets.serving.traffic import read_traffic
     from resources.endpoint import endpoint_of
 
     endpoint = endpoint_of(recipe, home)
     if endpoint.health() is None:
         raise UserError(f"no endpoint answers at {endpoint.url}. Start it with `llm-assets up`.")
     texts = shifted_texts(home, recipe) if shift else held_out_texts(documents or _published(home))
+    seen = set(read_traffic(home)["text"]) if shift else set()
+    fresh = [item for item in texts if item[0] not in seen]
+    texts = fresh if len(fresh) >= n else texts
     chooser = random.Random(seed)
     requests = [chooser.choice(texts) for _ in range(n)] if n > len(texts) else chooser.sample(texts, n)
     summaries = [chooser.random() < SUMMARISE_SHARE for _ in requests]
@@ -83,6 +92,7 @@ def simulate(
     return {
         "requests": n,
         "errors": tally.errors,
+        "repeated": sum(text in seen for text, _ in requests),
         "accuracy": sum(tally.right) / len(tally.right) if tally.right else 0.0,
         "route_requests": len(tally.right),
         "feedback": tally.feedback,
@@ -105,6 +115,7 @@ def shifted_texts(home: Path, recipe: Recipe) -> list[tuple[str, str]]:
     from llm_assets.data.acquire import acquire_documents
     from llm_assets.data.clean import clean_documents
     from llm_assets.data.config import InstalledPackages
+    from llm_assets.data.packages import packages_state
 
     packages = list(recipe.monitoring.shift_packages)
     if not packages:
@@ -112,14 +123,20 @@ def shifted_texts(home: Path, recipe: Recipe) -> list[tuple[str, str]]:
             f"recipe {recipe.name} names no packages to shift to. List some in monitoring.shift_packages, "
             "e.g. --set 'monitoring.shift_packages=[networkx, dulwich]'."
         )
+    source = InstalledPackages(packages=packages, max_per_package=TEXTS_PER_PACKAGE)
+    made_from = [packages_state(source), recipe.data.clean.model_dump_json(), recipe.seed]
+    known = home / "simulation" / f"shift-{hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]}.json"
+    if known.is_file():  # reading and cleaning takes seconds; the same packages give the same texts
+        return [(text, label) for text, label in read_json(known)]
     with tempfile.TemporaryDirectory(prefix="llm-assets-shift-") as scratch:
         raw, cleaned = Path(scratch) / "raw", Path(scratch) / "cleaned"
         raw.mkdir()
         cleaned.mkdir()
-        source = InstalledPackages(packages=packages, max_per_package=TEXTS_PER_PACKAGE)
         acquire_documents([source], home, raw)
         clean_documents(raw, cleaned, recipe.data.clean, seed=recipe.seed)
-        return _labelled(cleaned, None)
+        texts = _labelled(cleaned, None)
+    write_json(texts, known)
+    return texts
 
 
 def _labelled(documents: Path, splits: Sequence[str] | None) -> list[tuple[str, str]]:

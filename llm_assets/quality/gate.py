@@ -159,7 +159,7 @@ def _result(
     metadata: dict[str, Any] = {"checked": len(frame)}
     for name in ("observed_value", "unexpected_count", "unexpected_percent"):
         value = detail.get(name)
-        value = value.item() if hasattr(value, "item") else value  # NumPy's numbers are no Dagster metadata
+        value = getattr(value, "item", lambda value=value: value)()  # NumPy's numbers are no Dagster metadata
         if isinstance(value, int | float | str):
             metadata[name] = value
     if detail.get("partial_unexpected_list"):

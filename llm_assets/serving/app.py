@@ -100,7 +100,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     async def chat_page() -> HTMLResponse:
         page = resources.files("llm_assets.serving").joinpath("pages/chat.html").read_text(encoding="utf-8")
         inline = "script-src 'unsafe-inline'; style-src 'unsafe-inline'"
-        policy = f"default-src 'self'; {inline}; frame-ancestors 'none'"
+        policy = f"default-src 'self'; img-src data:; {inline}; frame-ancestors 'none'"
         return HTMLResponse(page, headers={"content-security-policy": policy, "cache-control": "no-store"})
 
     def described(served: Served, name: str) -> dict[str, Any]:

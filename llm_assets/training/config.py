@@ -14,9 +14,7 @@ class TrainingGates(Section):
     min_accuracy: float = Field(
         0.0, ge=0, le=1, description="routing accuracy on validation rows; below it nothing goes on"
     )
-    max_regression: float = Field(
-        0.03, ge=0, le=1, description="points below the version on main that are still accepted"
-    )
+    max_regression: float = Field(0.03, ge=0, le=1, description="accuracy that may be lost against the version on main")
 
 
 class TrainingConfig(Section):

@@ -181,8 +181,8 @@ def test_what_is_not_supported_is_refused_by_name(http, extra, param, code):
 def test_inert_values_are_accepted(http):
     inert = {
         "frequency_penalty": 0, "presence_penalty": 0.0, "logprobs": False, "logit_bias": {}, "tools": [],
-        "store": False, "response_format": {"type": "text"}, "service_tier": "auto", "parallel_tool_calls": True, "user": "me",
-        "metadata": {"a": "b"}, "top_logprobs": None, "seed": 5,
+        "store": False, "response_format": {"type": "text"}, "service_tier": "auto", "parallel_tool_calls": True,
+        "user": "me", "metadata": {"a": "b"}, "top_logprobs": None, "seed": 5,
     }  # fmt: skip
     reply = http.post("/v1/chat/completions", json={"model": "llm-assets-route", "messages": ask(TEXT)} | inert)
     assert reply.status_code == 200, reply.text

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,9 +16,24 @@ from llm_assets.models.config import ModelsConfig
 from llm_assets.training.config import TrainingConfig
 
 TOPICS = {
-    "weather": ["rain falls on the hills", "the wind turns to the north", "snow and frost at night", "a warm and sunny day"],
-    "cooking": ["stir the soup slowly", "bake bread until brown", "chop onions and garlic", "season the sauce with salt"],
-    "music": ["the violin plays a melody", "drums keep the rhythm", "a choir sings in harmony", "tune the guitar strings"],
+    "weather": [
+        "rain falls on the hills",
+        "the wind turns to the north",
+        "snow and frost at night",
+        "a warm and sunny day",
+    ],
+    "cooking": [
+        "stir the soup slowly",
+        "bake bread until brown",
+        "chop onions and garlic",
+        "season the sauce with salt",
+    ],
+    "music": [
+        "the violin plays a melody",
+        "drums keep the rhythm",
+        "a choir sings in harmony",
+        "tune the guitar strings",
+    ],
 }
 MODELS = ModelsConfig.model_validate(
     {
@@ -28,7 +47,15 @@ MODELS = ModelsConfig.model_validate(
         "pretrain": {"steps": 6, "batch_size": 8, "length": 32, "loss_share": 0.5, "validation_tokens": 500},
     }
 )
-TRAINING = TrainingConfig(steps=30, batch_size=16, validation_rows=24, route_share=0.8)
+TRAINING = TrainingConfig.model_validate(
+    {
+        "steps": 60,
+        "batch_size": 16,
+        "validation_rows": 24,
+        "route_share": 0.8,
+        "optimizer": {"embedding_rate": 2e-2},
+    }
+)
 
 
 def documents(rows: int = 240) -> pa.Table:
@@ -88,9 +115,7 @@ def build_all(folder: Path) -> dict[str, Path]:
     prompts = PromptsConfig(max_chars=120, shots=2, shot_chars=60, few_shot_chars=160)
     train_tokenizer(cleaned, made["tokenizer"], MODELS.tokenizer, MODELS.context)
     compare_shapes(cleaned, made["tokenizer"], made["architecture"], MODELS, seed=7, threads=1)
-    pretrain_model(
-        cleaned, made["tokenizer"], made["architecture"], made["pretrained"], MODELS, seed=7, threads=1
-    )
+    pretrain_model(cleaned, made["tokenizer"], made["architecture"], made["pretrained"], MODELS, seed=7, threads=1)
     build_library(cleaned, made["prompts"], prompts, seed=7)
     finetune_model(
         made["pretrained"],
@@ -103,6 +128,14 @@ def build_all(folder: Path) -> dict[str, Path]:
         threads=1,
     )
     return made
+
+
+@cache
+def built_once() -> dict[str, Path]:
+    """The artifacts of this test session, whichever folder's tests ask first."""
+    folder = Path(tempfile.mkdtemp(prefix="llm-assets-tiny-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return build_all(folder)
 
 
 if __name__ == "__main__":
