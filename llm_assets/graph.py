@@ -22,6 +22,7 @@ class Node:
 
     config: dotted paths of the recipe that it depends on.
     external_state: a short text that changes when something outside the graph does (a file, a package, traffic).
+    changes_state: the work changes its own external state (deploying does); a rerun compares with the state after it.
     seconds: about how long it takes in the demo; only the time left on a first run is estimated from it.
     """
 
@@ -31,6 +32,7 @@ class Node:
     code_version: str
     seconds: float
     external_state: ExternalState | None = None
+    changes_state: bool = False
 
 
 NODES: dict[str, Node] = {}

@@ -53,12 +53,13 @@ def artifact_asset(
     seconds: float,
     inputs: tuple[str, ...] = (),
     external_state: ExternalState | None = None,
+    changes_state: bool = False,
 ) -> Callable[[Callable[[Job], Summary]], dg.AssetsDefinition]:
-    """Declare an asset; see `graph.Node` for `config`, `external_state` and `seconds`."""
+    """Declare an asset; see `graph.Node` for the arguments that are not Dagster's."""
 
     def declare(compute: Callable[[Job], Summary]) -> dg.AssetsDefinition:
         name = compute.__name__
-        node = NODES[name] = Node(name, inputs, config, code_version, seconds, external_state)
+        node = NODES[name] = Node(name, inputs, config, code_version, seconds, external_state, changes_state)
 
         @dg.asset(
             name=name,
@@ -130,8 +131,8 @@ def _materialize(
                 "code_version": node.code_version,
                 "work_seconds": round(work_seconds, 2),
             }
-            # Deploying changes the very state it depends on: what a rerun will see is the state after the work.
-            key = fingerprint(node, recipe, home, {name: v.data_version for name, v in versions.items()})
+            if node.changes_state:  # what a rerun will see is the state after the work
+                key = fingerprint(node, recipe, home, {name: v.data_version for name, v in versions.items()})
             version = store.write(branch, node.name, out, fingerprint=key, inputs=versions, metadata=metadata)
         except OSError as error:
             if error.errno != errno.ENOSPC:

@@ -25,6 +25,7 @@ def serving_now(recipe: Recipe, home: Path) -> str:
     code_version="1",
     seconds=8,
     external_state=serving_now,
+    changes_state=True,
 )
 def deployed_endpoint(job: Job) -> Summary:
     """The champion: the model that the endpoint serves.
