@@ -1,7 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test test-all lint types setup clean
+.PHONY: run test test-slow lint types setup clean
 
 run: setup
 	@exec $(BIN)/llm-assets up
@@ -9,8 +9,9 @@ run: setup
 test: setup
 	$(BIN)/pytest -m "not slow"
 
-test-all: setup
-	$(BIN)/pytest
+# The closed loop with real daemon, webserver and endpoint: about nine minutes.
+test-slow: setup
+	$(BIN)/pytest -m slow
 
 lint: setup
 	$(BIN)/ruff check .

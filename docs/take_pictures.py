@@ -25,11 +25,12 @@ def main() -> None:
         take(page, f"{UI}/assets/finetuned_model?view=overview", "asset", wait=5)
         take(page, f"{UI}/assets/finetuned_model?view=checks", "checks", wait=5)
         take(page, f"{UI}/automation", "automation", wait=4)
+        take(page, ENDPOINT, "chat", wait=2)
         browser.close()
 
 
 def take(page: Page, url: str, name: str, wait: float) -> None:
-    page.goto(url, wait_until="networkidle")
+    page.goto(url, wait_until="load")
     page.wait_for_timeout(wait * 1000)
     page.screenshot(path=FOLDER / f"{name}.png")
     print(f"{name}.png: {page.title()}")

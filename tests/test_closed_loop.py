@@ -89,6 +89,7 @@ def loop(tmp_path, free_port):
         loop.process.wait(60)
 
 
+@pytest.mark.slow
 def test_degradation_heals_itself(loop: Loop):
     loop.wait("links", 300, lambda: "Ctrl-C stops" in loop.output.read_text())
     champion = loop.health()["digest"]

@@ -60,7 +60,7 @@ def _muon_adamw(groups: list[dict[str, Any]]) -> Any:
             if closure is not None:
                 with torch.enable_grad():
                     loss = closure()
-            groups = self.param_groups
+            groups: list[dict[str, Any]] = self.param_groups  # type: ignore[has-type]
             self.param_groups = [group for group in groups if not group["muon"]]
             try:
                 super().step()
