@@ -24,7 +24,6 @@ def main() -> None:
         take(page, f"{UI}/asset-groups", "graph", wait=6)
         take(page, f"{UI}/assets/finetuned_model?view=overview", "asset", wait=5)
         take(page, f"{UI}/assets/finetuned_model?view=checks", "checks", wait=5)
-        take(page, f"{UI}/automation", "automation", wait=4)
         take(page, ENDPOINT, "chat", wait=2)
         browser.close()
 
