@@ -150,7 +150,7 @@ def down(recipe: RecipeOption = None) -> None:
 def main() -> None:
     """Entry point: a UserError is printed, without a stack trace, and ends the command with 1."""
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False) or 0)  # the code of a typer.Exit comes back as the result
     except UserError as error:
         from llm_assets.terminal import console
 

@@ -77,13 +77,13 @@ def test_a_bad_source_is_named_and_leaves_nothing(tmp_path, home, name, make, ex
     assert done.returncode == 1, done.stdout
     for part in expected:
         assert part in done.stdout
-    assert not list((home / "work").iterdir())
+    assert not list(home.glob("work/*"))
     status = command(home, "status", "--recipe", recipe(tmp_path, tmp_path / name))
     assert status.stdout.count("missing") >= 21
 
 
 def test_a_selection_is_run_published_and_shown(tmp_path, home):
-    rows = [{"text": f"question number {n} about {n % 7} things", "label": "ab"[n % 2]} for n in range(50)]
+    rows = [{"text": f"question number {n} about {n % 7} things", "label": "ab"[n % 2]} for n in range(400)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     mine = recipe(tmp_path, tmp_path / "rows.jsonl")
     first = command(home, "run", "--select", "raw_documents", "--recipe", mine)
@@ -91,7 +91,7 @@ def test_a_selection_is_run_published_and_shown(tmp_path, home):
     assert "1 of 21 assets recomputed" in first.stdout
     again = command(home, "run", "--select", "raw_documents", "--recipe", mine)
     assert "0 of 21 assets recomputed" in again.stdout
-    assert "rows 50" in command(home, "status", "--recipe", mine).stdout
+    assert "rows 400" in command(home, "status", "--recipe", mine).stdout
 
 
 def test_an_unknown_selection(tmp_path, home):
@@ -115,7 +115,7 @@ def test_chat_without_an_endpoint(home, free_port):
 
 
 def test_doctor_finds_a_sound_machine_and_names_damage(tmp_path, home, free_port):
-    rows = [{"text": f"question number {n}", "label": "ab"[n % 2]} for n in range(9)]
+    rows = [{"text": f"question number {n}", "label": "ab"[n % 2]} for n in range(400)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     mine = recipe(tmp_path, tmp_path / "rows.jsonl")
     command(home, "run", "--select", "raw_documents", "--recipe", mine)

@@ -46,7 +46,7 @@ def test_overrides_reach_lists_and_sections(tmp_path):
     assert (recipe.serving.port, recipe.seed) == (9001, 3)
 
 
-@pytest.mark.parametrize("override", ["seed", "data.sources.7.paths=[a]", "seed.deeper=1", "data.sources.x=1"])
+@pytest.mark.parametrize("override", ["seed", "data.sources.7.paths=[a]", "name.deeper=1", "data.sources.x=1"])
 def test_a_wrong_override_is_named(tmp_path, override):
     path = tmp_path / "mine.yaml"
     path.write_text(MINIMAL)
