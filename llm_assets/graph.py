@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -74,17 +74,6 @@ def stale(recipe: Recipe, home: Path, store: VersionStore, nodes: Mapping[str, N
         current = fingerprint(node, recipe, home, {up: heads[up].data_version for up in node.inputs})
         if heads[name].fingerprint != current or store.find(name, current) is None:
             found.append(name)
-    return found
-
-
-def upstream_of(names: Collection[str], nodes: Mapping[str, Node] = NODES) -> set[str]:
-    """`names` and everything they are made from."""
-    found, queue = set(), list(names)
-    while queue:
-        name = queue.pop()
-        if name not in found:
-            found.add(name)
-            queue.extend(nodes[name].inputs)
     return found
 
 

@@ -7,14 +7,6 @@ import dagster as dg
 from llm_assets.materialize import PROCESS_TAG, process_alive, run_branch
 from resources.store import VersionStore
 
-RUNNING = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-
 
 def publish_run(run: dg.DagsterRun, store: VersionStore) -> str | None:
     """Publish a successful run's branch; the new commit of `main`, or None if it changed nothing."""

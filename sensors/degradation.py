@@ -41,6 +41,7 @@ def degradation_sensor(recipe: Recipe, job_name: str) -> dg.SensorDefinition:
         from datetime import UTC, datetime
 
         from llm_assets.monitoring.decision import Memory, decide, remember, run_key
+        from llm_assets.publish import close_dead_runs
         from llm_assets.recipe import current_recipe, home_folder
         from llm_assets.serving.traffic import accept_feedback, pending_feedback
         from resources.endpoint import endpoint_of
@@ -50,6 +51,7 @@ def degradation_sensor(recipe: Recipe, job_name: str) -> dg.SensorDefinition:
         if seen is None or not seen.degraded:  # by far the most looks: the traffic log stays unread
             why = "no monitoring report yet" if seen is None else f"{seen.champion[:12]} is as good as it should be"
             return dg.SensorResult(skip_reason=why, cursor=context.cursor)
+        close_dead_runs(context.instance)  # a retrain that was killed is not in flight
         memory, now = Memory.load(context.cursor), datetime.now(UTC)
         current = endpoint_of(recipe, home).current()
         decision = decide(

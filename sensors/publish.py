@@ -1,4 +1,4 @@
-"""Publishes the branch of every run that succeeds, whoever started it, and closes runs whose process has died."""
+"""Publishes the branch of every run that succeeds, whoever started it."""
 
 from __future__ import annotations
 

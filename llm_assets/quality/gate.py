@@ -125,7 +125,8 @@ def _run(
         for expectation, kwargs in expectations
     ]
     suite = gx.ExpectationSuite(name=name, expectations=built)
-    if len(suite.expectations) != len(built):
+    names = {expectation.name for expectation, _ in expectations}
+    if not len(suite.expectations) == len(built) == len(names):
         # Great Expectations logs and drops what it takes for a duplicate or a mistake; a gate must not shrink.
         raise UserError(f"the suite of {name} declares an expectation twice or one that is invalid")
     validation = batch.get_batch({"dataframe": frame}).validate(

@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from llm_assets.artifacts import DOCUMENTS, PACKAGE, Progress, no_progress, read_json, read_table
+from llm_assets.artifacts import DOCUMENTS, Progress, no_progress, read_table
 from llm_assets.errors import UserError
 
 MAX_NEW_TOKENS = 24  # of a label
@@ -86,9 +85,3 @@ def judge(
         old,
         len(rows),
     )
-
-
-def package_metrics(package: Path) -> dict[str, Any]:
-    """What the evaluation stage measured of a package."""
-    metrics: dict[str, Any] = read_json(package / PACKAGE).get("metrics") or {}
-    return metrics

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from llm_assets.artifacts import write_table
+from llm_assets.errors import UserError
 from llm_assets.quality import Expect, Suite
 from llm_assets.quality.gate import validate
 from llm_assets.recipe import current_recipe
@@ -47,3 +48,9 @@ def test_an_expectation_that_cannot_run_does_not_pass(store):
     (result,) = results(store, Expect("typo", "ExpectColumnValuesToBeUnique", column="idd"))
     assert not result.passed
     assert "idd" in result.metadata["error"].value
+
+
+def test_a_suite_never_shrinks_unnoticed(store):
+    same = {"kind": "ExpectColumnValuesToBeUnique", "column": "id"}
+    with pytest.raises(UserError, match="twice"):
+        results(store, Expect("one", **same), Expect("one", **same))

@@ -162,3 +162,22 @@ def test_run_keys_name_champion_reasons_and_feedback():
         run_key(Observation(True, ("feedback_accuracy",), "champion-2"), "feedback-1"),
     ]
     assert len({key, *others}) == 4
+
+
+def test_a_killed_report_does_not_hold_back_the_schedule(home):
+    import dagster as dg
+
+    from llm_assets.materialize import PROCESS_TAG
+    from llm_assets.recipe import current_recipe
+    from sensors.schedules import monitor_schedule
+
+    @dg.job(name="monitor")
+    def monitor():
+        pass
+
+    schedule = monitor_schedule(current_recipe(), "monitor")
+    with dg.instance_for_test() as instance:
+        dead = instance.create_run_for_job(monitor, status=dg.DagsterRunStatus.STARTED, tags={PROCESS_TAG: "999999-1"})
+        with dg.build_schedule_context(instance=instance) as context:
+            assert isinstance(schedule(context), dg.RunRequest)
+        assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE
