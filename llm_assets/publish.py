@@ -5,11 +5,11 @@ from __future__ import annotations
 import dagster as dg
 
 from llm_assets.materialize import PROCESS_TAG, process_alive, run_branch
-from resources.store import VersionStore
+from resources.store import Release, VersionStore
 
 
-def publish_run(run: dg.DagsterRun, store: VersionStore) -> str | None:
-    """Publish a successful run's branch; the new commit of `main`, or None if it changed nothing."""
+def publish_run(run: dg.DagsterRun, store: VersionStore) -> Release | None:
+    """Publish a successful run's branch; the release, or None if it changed nothing."""
     if run.status != dg.DagsterRunStatus.SUCCESS:
         raise ValueError(f"run {run.run_id} is {run.status.value}: only a successful run is published")
     branch = run_branch(run)

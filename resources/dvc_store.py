@@ -11,11 +11,8 @@ kernel drops when its holder dies, so a killed writer blocks nobody and leaves t
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,12 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 from llm_assets.errors import UserError
 from resources import git
-from resources.store import MAIN, Version
+from resources.cache import ContentCache
+from resources.store import MAIN, Release, Version
 
 if TYPE_CHECKING:
     from dulwich.objects import ObjectID
     from dulwich.repo import Repo
-    from dvc_data.hashfile.db.local import LocalHashFileDB
+
+RELEASE, BRANCH = "release: ", "branch: "
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,10 @@ class DvcStore:
     ) -> Version:
         if not any(directory.iterdir()):
             raise UserError(f"{asset} wrote no file: an artifact holds at least one")
-        pointer = self._store_files(asset, directory)
+        data_version, size, count = self._cache.add(directory)
+        pointer = (
+            f"outs:\n- md5: {data_version}\n  size: {size}\n  nfiles: {count}\n  hash: md5\n  path: {asset}\n"
+        ).encode()
         record = {
             "asset": asset,
             "fingerprint": fingerprint,
@@ -85,7 +87,7 @@ class DvcStore:
         with self._repo() as repo:
             commit = git.read_ref(repo, _fingerprint(asset, fingerprint))
             version = _version(repo, commit, asset) if commit else None
-        return version if version and self._complete(version) else None
+        return version if version and self._cache.complete(asset, version.data_version) else None
 
     def heads(self, ref: str) -> dict[str, Version]:
         with self._repo() as repo:
@@ -99,49 +101,44 @@ class DvcStore:
             return {name: _version(repo, commit, name) for name in sorted(names)}
 
     def checkout(self, version: Version) -> Path:
-        target = self.root / "checkouts" / version.data_version
-        if not target.exists():
-            files = self._verified(version)
-            partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
-            for path, source in files:
-                (partial / path).parent.mkdir(parents=True, exist_ok=True)
-                os.link(source, partial / path)
-            try:
-                partial.rename(target)
-            except OSError:  # another process was first
-                shutil.rmtree(partial, ignore_errors=True)
-        return target
+        return self._cache.checkout(version.asset, version.data_version)
 
-    def verify(self, version: Version) -> None:
-        self._verified(version)
-
-    def publish(self, branch: str, message: str) -> str | None:
+    def publish(self, branch: str, message: str) -> Release | None:
         with self._locked() as repo:
             head, base, main = (git.read_ref(repo, name) for name in (_branch(branch), _base(branch), _branch(MAIN)))
             if head is None or base is None or main is None:
                 raise UserError(f"branch {branch!r} is not in the store: there is nothing to publish")
             before, after, merged = (git.files_at(repo, commit) for commit in (base, head, main))
             changed = {name: blob for name, blob in after.items() if before.get(name) != blob}
-            if all(merged.get(name) == blob for name, blob in changed.items()):
+            gone = before.keys() - after.keys()
+            wanted = {name: blob for name, blob in (merged | changed).items() if name not in gone}
+            if wanted == merged:
                 return None
-            commit = git.write_commit(repo, merged | changed, [main, head], message)
-            for name in (_branch(MAIN), f"refs/tags/{branch}", _base(branch), _branch(branch)):
-                git.move_ref(repo, name, commit)
-            return commit.decode()
+            last = _release(repo, main)
+            name = f"v{int(last.name[1:]) + 1 if last else 1}"
+            commit = git.write_commit(repo, wanted, [main, head], f"{message}\n\n{RELEASE}{name}\n{BRANCH}{branch}")
+            # `main` is what counts; a kill before the others leaves a tag that the next publication sets.
+            if last:
+                git.move_ref(repo, f"refs/tags/{last.name}", main)
+            for ref in (_branch(MAIN), f"refs/tags/{name}", _base(branch), _branch(branch)):
+                git.move_ref(repo, ref, commit)
+            return _release(repo, commit)
 
-    def history(self, asset: str) -> list[Version]:
-        found: list[Version] = []
+    def releases(self) -> list[Release]:
+        found = []
         with self._repo() as repo:
             commit = git.read_ref(repo, _branch(MAIN))
             while commit is not None:
-                if _name(asset, "dvc") in git.files_at(repo, commit):
-                    version = _version(repo, commit, asset)
-                    if found and found[-1].fingerprint == version.fingerprint:
-                        found.pop()  # the older commit is the one that brought it
-                    found.append(version)
+                release = _release(repo, commit)
+                if release:
+                    found.append(release)
                 parents = git.commit_at(repo, commit).parents
                 commit = parents[0] if parents else None
         return found
+
+    @property
+    def _cache(self) -> ContentCache:
+        return ContentCache(self.root)
 
     # -- Git -------------------------------------------------------------------------------------------------------
 
@@ -186,7 +183,8 @@ class DvcStore:
 
     def _initialise(self, repo: Repo) -> ObjectID:
         """The first commit: DVC's own configuration, with the cache as the default remote."""
-        config = f"[core]\n    remote = store\n    autostage = false\n['remote \"store\"']\n    url = {self._cache}\n"
+        remote = f"['remote \"store\"']\n    url = {self.root / 'cache'}\n"
+        config = f"[core]\n    remote = store\n    autostage = false\n{remote}"
         folder = git.write_folder(repo, {b"config": config.encode()})
         commit = git.write_commit(repo, {b".dvc": folder}, [], "llm-assets store")
         git.move_ref(repo, _branch(MAIN), commit)
@@ -207,78 +205,6 @@ class DvcStore:
             git.move_ref(repo, _branch(branch), commit)
         return version
 
-    # -- file contents ---------------------------------------------------------------------------------------------
-
-    @property
-    def _cache(self) -> Path:
-        return self.root / "cache"
-
-    def _object(self, digest: str) -> Path:
-        return self._cache / "files" / "md5" / digest[:2] / digest[2:]
-
-    def _db(self) -> LocalHashFileDB:
-        from dvc_data.hashfile.db.local import LocalHashFileDB
-        from dvc_objects.fs.local import localfs
-
-        return LocalHashFileDB(localfs, str(self._cache / "files" / "md5"), tmp_dir=str(self.root / "tmp"))
-
-    def _store_files(self, asset: str, directory: Path) -> bytes:
-        """Move the files into the cache; the text of the `.dvc` pointer to them."""
-        from dvc_data.hashfile.build import build
-        from dvc_data.hashfile.transfer import transfer
-        from dvc_objects.fs.local import localfs
-
-        db = self._db()
-        staging, meta, tree = build(db, str(directory), localfs, "md5")
-        self._drop_damaged(tree)
-        transfer(staging, db, {tree.hash_info}, hardlink=True, shallow=False)
-        return (
-            f"outs:\n- md5: {tree.hash_info.value}\n  size: {meta.size}\n  nfiles: {meta.nfiles}\n"
-            f"  hash: md5\n  path: {asset}\n"
-        ).encode()
-
-    def _drop_damaged(self, tree: Any) -> None:
-        """An object already in the cache whose size is wrong was cut short: make room for the good one."""
-        for _, meta, digest in tree:
-            path = self._object(digest.value)
-            if path.exists() and meta is not None and path.stat().st_size != meta.size:
-                path.unlink()
-
-    def _manifest(self, version: Version) -> list[tuple[str, str]]:
-        """(relative path, md5) of every file of a version."""
-        listing = self._object(version.data_version)
-        if not listing.exists() or f"{_md5(listing)}.dir" != version.data_version:
-            raise UserError(
-                f"{version.asset} version {version.data_version}: its file list is damaged or missing in the store. "
-                f"Materialize {version.asset} again."
-            )
-        return [(entry["relpath"], entry["md5"]) for entry in json.loads(listing.read_bytes())]
-
-    def _verified(self, version: Version) -> list[tuple[str, Path]]:
-        """(relative path, stored file) of every file of a version, each read and found as it was written."""
-        files = []
-        for path, digest in self._manifest(version):
-            stored = self._object(digest)
-            if not stored.exists() or _md5(stored) != digest:
-                raise UserError(
-                    f"{version.asset} version {version.data_version}: stored file {path} ({stored}) is "
-                    f"{'damaged' if stored.exists() else 'missing'}. Remove it and run again: {version.asset} is "
-                    "then computed anew."
-                )
-            files.append((path, stored))
-        return files
-
-    def _complete(self, version: Version) -> bool:
-        try:
-            return all(self._object(digest).exists() for _, digest in self._manifest(version))
-        except UserError:
-            return False
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
 
 def _name(asset: str, kind: str) -> bytes:
     return f"{asset}.{kind}".encode()
@@ -295,6 +221,16 @@ def _base(branch: str) -> str:
 
 def _fingerprint(asset: str, fingerprint: str) -> str:
     return f"refs/fingerprints/{asset}/{fingerprint}"
+
+
+def _release(repo: Repo, commit: bytes) -> Release | None:
+    """What a commit of `main` published; None for the first one, which published nothing."""
+    found = git.commit_at(repo, commit)
+    message, mark, trailer = found.message.decode().rpartition(f"\n\n{RELEASE}")
+    if not mark:
+        return None
+    name, branch = trailer.split(f"\n{BRANCH}")
+    return Release(name, commit.decode(), float(found.commit_time), branch, message)
 
 
 def _version(repo: Repo, commit: bytes, asset: str) -> Version:

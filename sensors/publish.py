@@ -18,7 +18,7 @@ def publish_sensor() -> dg.SensorDefinition:
         from llm_assets.recipe import home_folder
         from resources.workspace import open_store
 
-        commit = publish_run(context.dagster_run, open_store(home_folder()))
-        return dg.SkipReason(f"published as {commit}" if commit else "nothing new to publish")
+        release = publish_run(context.dagster_run, open_store(home_folder()))
+        return dg.SkipReason(f"published as {release.name}" if release else "nothing new to publish")
 
     return publish

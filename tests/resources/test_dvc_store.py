@@ -13,7 +13,7 @@ import pytest
 
 from llm_assets.errors import UserError
 from resources.dvc_store import DvcStore
-from resources.store import MAIN, lineage
+from resources.store import MAIN, history, lineage
 
 
 def write(store: DvcStore, branch: str, asset: str, text: str, fingerprint: str, **inputs):
@@ -75,8 +75,10 @@ def test_history_is_newest_first(store):
         write(store, f"run/{number}", "raw", number, f"f{number}")
         write(store, f"run/{number}", "other", "constant", "g")
         store.publish(f"run/{number}", number)
-    assert [version.fingerprint for version in store.history("raw")] == ["f3", "f2", "f1"]
-    assert [version.fingerprint for version in store.history("other")] == ["g"]
+    assert [release.name for release in store.releases()] == ["v3", "v2", "v1"]
+    assert [(r.name, v.fingerprint) for r, v in history(store, "raw")] == [("v3", "f3"), ("v2", "f2"), ("v1", "f1")]
+    assert [(r.name, v.fingerprint) for r, v in history(store, "other")] == [("v1", "g")]
+    assert (store.checkout(store.heads("v2")["raw"]) / "a.txt").read_text() == "2"
 
 
 def test_two_runs_publish_without_losing_each_other(store):
