@@ -7,6 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from llm_assets.config import Section
+from llm_assets.data.clean_config import (
+    DecontaminateConfig,
+    LabelErrorsConfig,
+    PiiConfig,
+    QualityConfig,
+    RegexRule,
+    SpellingConfig,
+)
 
 Operation = Literal["synonym", "insert", "swap", "delete"]
 
@@ -87,20 +95,33 @@ class SplitConfig(Section):
 
 
 class CleanConfig(Section):
-    """Repair, rules and duplicates."""
+    """Repair, rules and duplicates. The steps run in the order of these keys."""
 
+    repair: bool = Field(
+        default=True, description="mend mojibake, entities, control and zero-width characters, line ends"
+    )
+    rules: list[RegexRule] = Field(default=[], description="patterns of one's own, in turn")
     markup: bool = Field(
         default=True, description="turn reStructuredText, Markdown, HTML and doctests into plain prose"
     )
-    min_chars: int = Field(default=40, ge=1, description="shorter texts are rejected")
-    max_chars: int = Field(default=20_000, ge=1, description="longer texts are rejected")
-    language: LanguageConfig = LanguageConfig()
-    near_duplicates: NearDuplicateConfig = NearDuplicateConfig()
+    white_space: Literal["paragraphs", "lines", "keep"] = Field(
+        default="paragraphs",
+        description="one line a paragraph, or lines as they are; either way with single blanks",
+    )
     mask_labels: bool = Field(
         default=False,
         description="remove from each text the name of its own label (and a library's usual aliases); for labels "
         "that would otherwise be read off the text",
     )
+    spelling: SpellingConfig = SpellingConfig()
+    pii: PiiConfig = PiiConfig()
+    min_chars: int = Field(default=40, ge=1, description="shorter texts are rejected")
+    max_chars: int = Field(default=20_000, ge=1, description="longer texts are rejected")
+    language: LanguageConfig = LanguageConfig()
+    quality: QualityConfig = QualityConfig()
+    near_duplicates: NearDuplicateConfig = NearDuplicateConfig()
+    label_errors: LabelErrorsConfig = LabelErrorsConfig()
+    decontaminate: DecontaminateConfig = DecontaminateConfig()
     split: SplitConfig = SplitConfig()
 
 

@@ -93,6 +93,12 @@ def tidy_space(text: str) -> str:
     return "\n".join(filter(None, (" ".join(part.split()) for part in BLANK_LINES.split(text))))
 
 
+def tidy_lines(text: str) -> str:
+    """Single blanks, lines as they are, at most one empty line between two."""
+    lines = "\n".join(" ".join(line.split()) for line in text.splitlines())
+    return BLANK_LINES.sub("\n\n", lines).strip("\n")
+
+
 def _directive(match: re.Match[str]) -> str:
     name, argument = match.group(1).lower(), match.group(2)
     if name in DROPPED_ARGUMENTS:
