@@ -11,6 +11,7 @@ import numpy as np
 from llm_assets.artifacts import document_schema, rejected_schema
 from llm_assets.data.config import CleanConfig, SplitConfig
 from llm_assets.data.dedup import Signatures, signatures
+from llm_assets.data.quality_rules import quality_steps
 from llm_assets.data.rows import text_hash
 from llm_assets.data.sentences import split_summary
 from llm_assets.data.split import split_of
@@ -42,7 +43,7 @@ def batch_steps(config: CleanConfig) -> list[Step]:
     steps.append(length_step(config))
     if config.language.enabled:
         steps.append(language_step(config.language))
-    return steps
+    return steps + quality_steps(config.quality)
 
 
 def clean_batch(config_json: str, seed: int, batch: pa.RecordBatch) -> Cleaned:
