@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
 
 from llm_assets.artifacts import (
     DOCUMENTS,
@@ -28,16 +30,17 @@ from llm_assets.artifacts import (
 from llm_assets.data.clean_batch import clean_batch
 from llm_assets.data.clean_summary import Totals, clean_summary
 from llm_assets.data.config import CleanConfig
-from llm_assets.data.corpus_steps import Verdicts, duplicate_verdicts
+from llm_assets.data.corpus_steps import Rejects, Relabelled, decontamination, duplicates, label_errors
 from llm_assets.data.dedup import DuplicateIndex
 from llm_assets.data.executor import cores, in_order
 from llm_assets.data.rows import TableWriter
-from llm_assets.data.steps import Report
+from llm_assets.data.steps import Report, Step, run_step
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Judged = TypeVar("Judged")
 BATCH_ROWS = 1000
 ALONE_ROWS = 8000  # so many rows are clean before a second process has started
 
@@ -49,10 +52,12 @@ def clean_documents(
     seed: int = 0,
     progress: Progress = no_progress,
     workers: int | None = None,
+    evaluation: pa.Table | None = None,
 ) -> Summary:
     """Write `documents.parquet` and `rejected.parquet` from the folder of `raw_documents`.
 
-    `workers`: processes, all cores by default; the files are the same bytes for any number.
+    workers: processes, all cores by default; the files are the same bytes for any number. evaluation: documents whose
+    texts the train split must not hold, for `data.clean.decontaminate`.
     """
     import pyarrow.parquet as pq
 
@@ -61,9 +66,8 @@ def clean_documents(
         total = source.metadata.num_rows
         if workers is None:
             workers = 1 if total <= ALONE_ROWS else cores()
-        totals = clean_batches(
-            source.iter_batches(batch_size=BATCH_ROWS), total, out, config, seed, progress, workers
-        )  # fmt: skip
+        batches = source.iter_batches(batch_size=BATCH_ROWS)
+        totals = clean_batches(batches, total, out, config, seed, progress, workers, evaluation)
     if not totals.rows:
         reasons = ", ".join(f"{name} {count}" for name, count in totals.reasons().most_common())
         raise UserError(f"cleaning rejected all {total} documents ({reasons}); relax data.clean")
@@ -88,6 +92,7 @@ def clean_batches(
     seed: int = 0,
     progress: Progress = no_progress,
     workers: int = 1,
+    evaluation: pa.Table | None = None,
 ) -> Totals:
     """Write both files into `out` from batches of raw documents, `total` rows in all."""
     with (
@@ -96,11 +101,7 @@ def clean_batches(
         TableWriter(out / DOCUMENTS, document_schema()) as documents,
     ):
         waiting = _first_pass(batches, total, Path(folder), config, seed, rejected, progress, workers)
-        verdicts = duplicate_verdicts(
-            waiting.narrow(), waiting.index, lambda done, of, note="": progress(70 + 20 * done / of, 100, note)
-        )
-        del waiting.index
-        totals = _second_pass(waiting, verdicts, documents, rejected)
+        totals = _second_pass(waiting, config, seed, documents, rejected, evaluation, progress)
     lost = waiting.rows_in - totals.rows - sum(report.rejected for report in totals.reports.values())
     if lost or waiting.rows_in != total:
         raise RuntimeError(f"cleaning lost rows: {total} in, {totals.rows} kept, {lost} nowhere")
@@ -165,14 +166,71 @@ def _first_pass(
     return waiting
 
 
-def _second_pass(waiting: _Waiting, verdicts: Verdicts, documents: TableWriter, rejected: TableWriter) -> Totals:
-    totals = Totals(waiting.rows_in, dict(waiting.reports))
+def _second_pass(
+    waiting: _Waiting,
+    config: CleanConfig,
+    seed: int,
+    documents: TableWriter,
+    rejected: TableWriter,
+    evaluation: pa.Table | None,
+    progress: Progress,
+) -> Totals:
+    """Judge over all documents, then run what was found over them, batch by batch."""
+    totals, narrow, relabelled = Totals(waiting.rows_in, waiting.reports), waiting.narrow(), Relabelled()
+
+    def report(done: float, total: float, note: str = "") -> None:
+        progress(70 + 20 * done / total, 100, note)
+
+    judged: list[Rejects] = [
+        _timed(totals, "duplicates", lambda: duplicates(narrow, waiting.index, relabelled, report))
+    ]
+    gone = judged[0].rows
+    if config.label_errors.enabled:
+        progress(90, 100, "label errors")
+        drop, count = _timed(
+            totals,
+            "label_errors",
+            lambda: label_errors(narrow, waiting.batches, gone, config.label_errors, relabelled, seed),
+        )
+        judged.append(drop)
+        totals.label_errors = count
+    steps: list[Step] = []
+    if config.decontaminate.enabled:
+        progress(92, 100, "contamination")
+        steps.append(
+            _timed(
+                totals,
+                "decontaminate",
+                lambda: decontamination(waiting.batches, gone, config.decontaminate, evaluation),
+            )
+        )
     first = 0
     for batch in waiting.batches():
-        kept, gone, report = verdicts.apply(batch, first)
+        numbers = np.arange(first, first + batch.num_rows)
         first += batch.num_rows
+        batch = relabelled.apply(batch, int(numbers[0]) if len(numbers) else 0)
+        for found in judged:
+            batch = _run(found.step(numbers), batch, rejected, totals)
+            numbers = numbers[~found.among(numbers)]
+        for step in steps:
+            batch = _run(step, batch, rejected, totals)
+        kept = batch.select(document_schema().names)
         documents.write(kept)
-        rejected.write(gone)
-        totals.reports.setdefault("duplicates", Report()).add(report)
         totals.see(kept)
+        progress(95 + 5 * first / max(narrow.num_rows, 1), 100, "writing")
     return totals
+
+
+def _run(step: Step, batch: pa.RecordBatch, rejected: TableWriter, totals: Totals) -> pa.RecordBatch:
+    kept, gone, report = run_step(step, batch)
+    rejected.write(gone)
+    totals.reports.setdefault(step.name, Report()).add(report)
+    return kept
+
+
+def _timed(totals: Totals, name: str, judge: Callable[[], Judged]) -> Judged:
+    """What `judge` returns; its seconds are counted for the step of that name."""
+    started = time.perf_counter()
+    found = judge()
+    totals.reports[name] = Report(seconds=time.perf_counter() - started)
+    return found

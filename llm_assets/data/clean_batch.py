@@ -11,9 +11,11 @@ import numpy as np
 from llm_assets.artifacts import document_schema, rejected_schema
 from llm_assets.data.config import CleanConfig, SplitConfig
 from llm_assets.data.dedup import Signatures, signatures
+from llm_assets.data.pii import pii_step
 from llm_assets.data.quality_rules import quality_steps
 from llm_assets.data.rows import text_hash
 from llm_assets.data.sentences import split_summary
+from llm_assets.data.spelling import spelling_step
 from llm_assets.data.split import split_of
 from llm_assets.data.steps import RAW, Report, Step, run_step, with_column
 from llm_assets.data.text_steps import language_step, length_step, text_steps
@@ -40,6 +42,10 @@ class Cleaned:
 def batch_steps(config: CleanConfig) -> list[Step]:
     """The steps a recipe asks for, in order. Each can be run alone: see `steps.apply_steps`."""
     steps = text_steps(config)
+    if config.spelling.enabled:
+        steps.append(spelling_step(config.spelling))
+    if config.pii.enabled:
+        steps.append(pii_step(config.pii))
     steps.append(length_step(config))
     if config.language.enabled:
         steps.append(language_step(config.language))

@@ -130,28 +130,6 @@ class SpellingConfig(Section):
     keep: list[str] = Field(default=[], description="words that are right though no dictionary has them")
 
 
-class DecontaminateConfig(Section):
-    """Training texts that hold an evaluation text are rejected (Brown et al. 2020, appendix C, with shares)."""
-
-    enabled: bool = False
-    paths: list[str] = Field(
-        default=[], description="evaluation texts: .jsonl, .csv, .parquet or .txt files; a relative path starts at the "
-        "project's folder"
-    )  # fmt: skip
-    text_column: str = Field(default="text", description="the column of these files that holds the text")
-    own_splits: bool = Field(default=True, description="also against the validation, test and canary rows")
-    ngram: int = Field(default=13, ge=2, le=50, description="words in an n-gram")
-    threshold: float = Field(
-        default=0.5, ge=0, le=1, description="rejected from this share of an evaluation text's n-grams; 0: from one"
-    )
-
-    @model_validator(mode="after")
-    def _has_something(self) -> DecontaminateConfig:
-        if self.enabled and not self.paths and not self.own_splits:
-            raise ValueError("decontaminate has nothing to compare with: name paths, or turn own_splits on")
-        return self
-
-
 class LabelErrorsConfig(Section):
     """Labels that a cross-validated model contradicts with confidence (Northcutt et al. 2021, by cleanlab)."""
 
@@ -162,5 +140,5 @@ class LabelErrorsConfig(Section):
     )
     folds: int = Field(default=5, ge=2, le=20)
     min_confidence: float = Field(
-        default=0.5, ge=0, le=1, description="drop and fix only where the model gives its own label at least this much"
+        default=0.7, ge=0, le=1, description="count only those where the model gives its own label at least this much"
     )

@@ -25,6 +25,7 @@ class Totals:
     reports: dict[str, Report]
     rows: int = 0
     with_summary: int = 0
+    label_errors: int = 0
     splits: Counter[str] = field(default_factory=Counter)
     labels: Counter[str | None] = field(default_factory=Counter)
     places: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
@@ -93,6 +94,7 @@ def clean_summary(totals: Totals, seconds: float) -> Summary:
             "labels": len([label for label in totals.labels if label]),
             "split_overlap": _overlap(totals.places),
             "with_summary": totals.with_summary,
+            "label_errors_found": totals.label_errors,
             "documents_per_second": round(totals.rows_in / max(seconds, 1e-9), 1),
             **{f"{split}_rows": totals.splits.get(split, 0) for split in SPLITS},
             **by_step,

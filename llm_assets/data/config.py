@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from llm_assets.config import Section
 from llm_assets.data.clean_config import (
-    DecontaminateConfig,
     LabelErrorsConfig,
     PiiConfig,
     QualityConfig,
@@ -91,6 +90,26 @@ class SplitConfig(Section):
         total = self.train + self.validation + self.test + self.canary
         if abs(total - 1) > 1e-6:
             raise ValueError(f"train + validation + test + canary must be 1, they are {total:g}")
+        return self
+
+
+class DecontaminateConfig(Section):
+    """Training texts that hold an evaluation text are rejected (Brown et al. 2020, appendix C, with shares)."""
+
+    enabled: bool = False
+    against: list[Source] = Field(default=[], description="evaluation texts, written as in data.sources")
+    own_splits: bool = Field(default=True, description="also against the validation, test and canary rows")
+    ngram: int = Field(default=13, ge=2, le=50, description="words in an n-gram")
+    threshold: float = Field(
+        default=0.5, ge=0, le=1, description="rejected from this share of an evaluation text's n-grams; 0: from one"
+    )
+
+    @model_validator(mode="after")
+    def _has_something(self) -> DecontaminateConfig:
+        if self.enabled and not self.against and not self.own_splits:
+            raise ValueError(
+                "decontaminate has nothing to compare with: name sources in against, or turn own_splits on"
+            )
         return self
 
 

@@ -1,7 +1,7 @@
 """Published quality rules for web text: Gopher, C4 and FineWeb, over columns of texts.
 
-Each rule has a name, which is the reason of what it rejects. Where the papers leave a detail open it is as in datatrove,
-the tool FineWeb was made with: words as treebanks split them, lines as they are in the text.
+Each rule has a name, which is the reason of what it rejects. Where the papers leave a detail open it is as in
+datatrove, the tool FineWeb was made with: words as treebanks split them, lines as they are in the text.
 """
 
 from __future__ import annotations
@@ -128,7 +128,12 @@ def gopher_repetition_step(config: GopherRepetitionConfig) -> Step:
         checks = []
         trimmed = pc.utf8_trim_whitespace(text)
         parts = (
-            ("paragraph", Lines(pc.split_pattern_regex(trimmed, r"\n\n+")), config.paragraphs, config.paragraph_characters),
+            (
+                "paragraph",
+                Lines(pc.split_pattern_regex(trimmed, "\n\n+")),
+                config.paragraphs,
+                config.paragraph_characters,
+            ),
             ("line", Lines(pc.split_pattern_regex(text, r"\n+")), config.lines, config.line_characters),
         )
         for name, lines, most, most_characters in parts:

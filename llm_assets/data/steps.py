@@ -54,6 +54,15 @@ class Report:
     change: tuple[str, str] | None = None
     rejects: dict[str, tuple[str, str]] = field(default_factory=dict)
 
+    def note(self, rejected: pa.RecordBatch) -> None:
+        """Count the reasons of rejected rows, and remember the first of each."""
+        reasons = rejected["reason"].to_pylist()
+        self.reasons.update(reasons)
+        for row, reason in enumerate(reasons):
+            if reason not in self.rejects:
+                text, detail = rejected["text"][row].as_py(), rejected["detail"][row].as_py()
+                self.rejects[reason] = ((text or "")[:SHOWN], detail or "")
+
     def add(self, other: Report) -> None:
         """The rows of `other` come after those of this one."""
         self.rows_in += other.rows_in
@@ -91,20 +100,10 @@ def run_step(step: Step, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.Reco
         detail = pa.nulls(batch.num_rows, pa.string()) if outcome.detail is None else outcome.detail
         kept = batch.filter(stays)
         rejected = rejected_rows(batch.filter(goes), outcome.reason.filter(goes), detail.filter(goes))
-        note_rejects(report, rejected)
+        report.note(rejected)
     report.kept, report.rejected = kept.num_rows, rejected.num_rows
     report.seconds = time.perf_counter() - started
     return kept, rejected, report
-
-
-def note_rejects(report: Report, rejected: pa.RecordBatch) -> None:
-    """Count the reasons of `rejected`, and remember the first row of each."""
-    reasons = rejected["reason"].to_pylist()
-    report.reasons.update(reasons)
-    for row, reason in enumerate(reasons):
-        if reason not in report.rejects:
-            text, detail = rejected["text"][row].as_py(), rejected["detail"][row].as_py()
-            report.rejects[reason] = ((text or "")[:SHOWN], detail or "")
 
 
 def rejected_rows(batch: pa.RecordBatch, reason: pa.Array, detail: pa.Array) -> pa.RecordBatch:
