@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_assets.data.config import DecontaminateConfig
-from llm_assets.data.shingles import plain_texts, shingles
+from llm_assets.data.shingles import shingles, word_hashes
 from llm_assets.data.steps import Outcome, Step
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def evaluation_ngrams(batches: Iterable[pa.RecordBatch], ngram: int) -> Evaluati
     """
     hashes, totals, names = [np.zeros(0, dtype=np.uint64)], [np.zeros(0, dtype=np.int64)], []
     for batch in batches:
-        values, offsets = shingles(plain_texts(batch["text"]), ngram)
+        values, offsets = shingles(*word_hashes(batch["text"]), ngram)
         hashes.append(values)
         totals.append(np.diff(offsets))
         names += batch["id"].to_pylist()
@@ -71,7 +71,7 @@ def decontaminate_step(evaluation: Evaluation, config: DecontaminateConfig) -> S
 
 def overlap(texts: pa.Array, evaluation: Evaluation, ngram: int) -> tuple[np.ndarray, np.ndarray]:
     """For each text (the largest share of one evaluation text's n-grams that it holds, that text or -1)."""
-    values, offsets = shingles(plain_texts(texts), ngram)
+    values, offsets = shingles(*word_hashes(texts), ngram)
     left = np.searchsorted(evaluation.hashes, values, side="left")
     count = np.searchsorted(evaluation.hashes, values, side="right") - left
     rows = np.repeat(np.repeat(np.arange(len(texts)), np.diff(offsets)), count)

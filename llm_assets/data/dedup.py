@@ -21,7 +21,7 @@ import numpy as np
 
 from llm_assets.artifacts import Progress, no_progress
 from llm_assets.data.config import NearDuplicateConfig
-from llm_assets.data.shingles import MULTIPLIER, hash_texts, mix, plain_texts, shingles
+from llm_assets.data.shingles import MULTIPLIER, mix, shingles, text_hashes, word_hashes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,19 +68,33 @@ class Signatures:
 
 def signatures(texts: pa.Array, config: NearDuplicateConfig, seed: int = 0) -> Signatures:
     """The signatures of a column of texts; rows are independent of each other."""
-    import pyarrow.compute as pc
-
-    plain = plain_texts(texts)
-    whole, start = hash_texts(plain), np.zeros(len(plain), dtype=np.uint64)
+    hashes, offsets = word_hashes(texts)
+    whole, start = text_hashes(hashes, offsets), np.zeros(len(texts), dtype=np.uint64)
     if not config.enabled:
-        nothing = np.zeros((len(plain), 0), dtype=np.uint64)
-        return Signatures(whole, start, nothing, nothing.ravel(), np.zeros(len(plain), dtype=np.int64))
+        nothing = np.zeros((len(texts), 0), dtype=np.uint64)
+        return Signatures(whole, start, nothing, nothing.ravel(), np.zeros(len(texts), dtype=np.int64))
     if config.same_start:
-        letters = pc.utf8_slice_codeunits(pc.replace_substring(plain, " ", ""), 0, config.same_start)
-        enough = pc.equal(pc.utf8_length(letters), config.same_start).to_numpy(zero_copy_only=False)
-        start = np.where(enough, np.maximum(hash_texts(letters)[:, 0], 1), 0).astype(np.uint64)
-    values, offsets = shingles(plain, config.shingle)
-    return Signatures(whole, start, _bands(values, offsets, config.num_perm, seed), values, np.diff(offsets))
+        start = _starts(texts, config.same_start)
+    values, ends = shingles(hashes, offsets, config.shingle)
+    return Signatures(whole, start, _bands(values, ends, config.num_perm, seed), values, np.diff(ends))
+
+
+def _starts(texts: pa.Array, size: int) -> np.ndarray:
+    """64 bits of the first `size` letters and digits of each text, 0 where it has fewer: uint64 [rows]."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from xxhash import xxh3_64_intdigest
+
+    def letters(column: pa.Array) -> pa.Array:
+        return pc.utf8_slice_codeunits(pc.replace_substring_regex(pc.utf8_lower(column), r"[^\pL\pN]+", ""), 0, size)
+
+    texts = pc.fill_null(texts, "")
+    found = letters(pc.utf8_slice_codeunits(texts, 0, 2 * size))  # nearly always enough
+    short = pc.and_(pc.less(pc.utf8_length(found), size), pc.greater(pc.utf8_length(texts), 2 * size))
+    found = pc.replace_with_mask(found, short, letters(texts.filter(short)))
+    enough = pc.equal(pc.utf8_length(found), size).to_pylist()
+    rows = zip(found.cast(pa.binary()).to_pylist(), enough, strict=True)
+    return np.array([max(xxh3_64_intdigest(text), 1) if long else 0 for text, long in rows], dtype=np.uint64)
 
 
 def find_duplicates(

@@ -41,6 +41,7 @@ FORMS: dict[PiiType, re.Pattern[str]] = {
         r"(?: ?(?:x|ext\.?|extension) ?\d{1,6})?(?![\w/]|[.,:-]\d)"
     ),
 }
+NEEDED: dict[PiiType, str] = {"URL": "://", "EMAIL": "@"}
 GROUPS = re.compile(r"\d+")
 YEAR = re.compile(r"(?:1[89]|20)\d\d")
 DATE = re.compile(
@@ -76,6 +77,8 @@ def find_pii(text: str, types: Sequence[PiiType]) -> list[tuple[int, int, PiiTyp
     """(start, end, type) in order, none overlapping: what is found by a stricter form is not looked at by a looser."""
     found: list[tuple[int, int, PiiType]] = []
     for kind, form in FORMS.items():
+        if NEEDED.get(kind, "") not in text:
+            continue
         check = CHECKS.get(kind)
         for match in form.finditer(text):
             start, end = match.span()

@@ -19,10 +19,12 @@ from llm_assets.data.clean_config import (
 )
 from llm_assets.data.repetition import repeated_share, top_share
 from llm_assets.data.steps import Outcome, Step
-from llm_assets.data.words import ALPHABETIC, SYMBOL, TERMINALS, words_of
+from llm_assets.data.words import ALPHABETIC, SYMBOL, TERMINALS, Words, words_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+Check = tuple[str, np.ndarray, np.ndarray, float]  # rule, rows that break it, value by row, limit
 
 CITATION = r"\[\d*\]|\[edit\]|\[citation needed\]"
 POLICIES = (
@@ -72,10 +74,8 @@ class Lines:
 def quality_steps(config: QualityConfig) -> list[Step]:
     """The steps a recipe asks for, in the order in which FineWeb applies them."""
     steps = []
-    if config.gopher_repetition.enabled:
-        steps.append(gopher_repetition_step(config.gopher_repetition))
-    if config.gopher_quality.enabled:
-        steps.append(gopher_quality_step(config.gopher_quality))
+    if config.gopher_repetition.enabled or config.gopher_quality.enabled:
+        steps.append(gopher_step(config.gopher_repetition, config.gopher_quality))
     if config.c4.enabled:
         steps.append(c4_step(config.c4))
     if config.fineweb.enabled:
@@ -83,75 +83,74 @@ def quality_steps(config: QualityConfig) -> list[Step]:
     return steps
 
 
-def gopher_quality_step(config: GopherQualityConfig) -> Step:
+def gopher_step(repetition: GopherRepetitionConfig, quality: GopherQualityConfig) -> Step:
+    """Both rule sets of Gopher, as far as they are on: they look at the same words."""
+
     def run(batch: pa.RecordBatch) -> Outcome:
-        import pyarrow.compute as pc
+        words = words_of(batch["text"])
+        checks = _repetition(batch["text"], words, repetition) if repetition.enabled else []
+        return first_broken(checks + (_quality(batch["text"], words, quality) if quality.enabled else []))
 
-        text = batch["text"]
-        words = words_of(text)
-        count = np.maximum(words.counts, 1)
-        plain = ~words.marked(SYMBOL)
-        real = words.per_row(plain)
-        length = words.per_row(words.lengths * plain) / np.maximum(real, 1)
-        ellipses = _numbers(pc.add(pc.count_substring(text, "..."), pc.count_substring(text, "…")))
-        lines = Lines(pc.split_pattern(pc.replace_substring_regex(text, r"\n\z", ""), "\n"))
-        begun, ended = pc.utf8_ltrim_whitespace(lines.parts), pc.utf8_rtrim_whitespace(lines.parts)
-        bullets = lines.per_row(pc.or_(pc.starts_with(begun, "•"), pc.starts_with(begun, "-"))) / lines.counts
-        open_ends = lines.per_row(pc.or_(pc.ends_with(ended, "..."), pc.ends_with(ended, "…"))) / lines.counts
-        alphabetic = words.per_row(words.marked(ALPHABETIC)) / count
-        stops = words.stop_words()
-        hashes = _numbers(pc.count_substring(text, "#"))
-        return first_broken(
-            [
-                ("gopher_few_words", real < config.min_words, real, config.min_words),
-                ("gopher_many_words", real > config.max_words, real, config.max_words),
-                ("gopher_short_words", length < config.min_word_length, length, config.min_word_length),
-                ("gopher_long_words", length > config.max_word_length, length, config.max_word_length),
-                ("gopher_hashes", hashes / count > config.max_symbols, hashes / count, config.max_symbols),
-                ("gopher_ellipses", ellipses / count > config.max_symbols, ellipses / count, config.max_symbols),
-                ("gopher_bullet_lines", bullets > config.max_bullet_lines, bullets, config.max_bullet_lines),
-                ("gopher_ellipsis_lines", open_ends > config.max_ellipsis_lines, open_ends, config.max_ellipsis_lines),
-                ("gopher_few_letters", alphabetic < config.min_alphabetic, alphabetic, config.min_alphabetic),
-                ("gopher_few_stop_words", stops < config.min_stop_words, stops, config.min_stop_words),
-            ]
-        )
-
-    return Step("gopher_quality", run)
+    return Step("gopher", run)
 
 
-def gopher_repetition_step(config: GopherRepetitionConfig) -> Step:
-    def run(batch: pa.RecordBatch) -> Outcome:
-        import pyarrow.compute as pc
+def _quality(text: pa.Array, words: Words, config: GopherQualityConfig) -> list[Check]:
+    import pyarrow.compute as pc
 
-        text = batch["text"]
-        characters = np.maximum(_numbers(pc.utf8_length(text)), 1)
-        checks = []
-        trimmed = pc.utf8_trim_whitespace(text)
-        parts = (
-            (
-                "paragraph",
-                Lines(pc.split_pattern_regex(trimmed, "\n\n+")),
-                config.paragraphs,
-                config.paragraph_characters,
-            ),
-            ("line", Lines(pc.split_pattern_regex(text, r"\n+")), config.lines, config.line_characters),
-        )
-        for name, lines, most, most_characters in parts:
-            again = lines.repeats()
-            share = lines.per_row(again) / lines.counts
-            covered = lines.per_row(_numbers(pc.utf8_length(lines.parts)) * again) / characters
-            checks.append((f"gopher_repeated_{name}s", share > most, share, most))
-            checks.append((f"gopher_repeated_{name}_characters", covered > most_characters, covered, most_characters))
-        words = words_of(text)
-        for size, limit in config.top_ngrams.items():
-            share = top_share(words, size, characters)
-            checks.append((f"gopher_top_{size}_gram", share > limit, share, limit))
-        for size, share in repeated_share(words, config.repeated_ngrams, characters).items():
-            limit = config.repeated_ngrams[size]
-            checks.append((f"gopher_repeated_{size}_grams", share > limit, share, limit))
-        return first_broken(checks)
+    count = np.maximum(words.counts, 1)
+    plain = ~words.marked(SYMBOL)
+    real = words.per_row(plain)
+    length = words.per_row(words.lengths * plain) / np.maximum(real, 1)
+    ellipses = _numbers(pc.add(pc.count_substring(text, "..."), pc.count_substring(text, "…")))
+    lines = Lines(pc.split_pattern(pc.replace_substring_regex(text, r"\n\z", ""), "\n"))
+    begun, ended = pc.utf8_ltrim_whitespace(lines.parts), pc.utf8_rtrim_whitespace(lines.parts)
+    bullets = lines.per_row(pc.or_(pc.starts_with(begun, "•"), pc.starts_with(begun, "-"))) / lines.counts
+    open_ends = lines.per_row(pc.or_(pc.ends_with(ended, "..."), pc.ends_with(ended, "…"))) / lines.counts
+    alphabetic = words.per_row(words.marked(ALPHABETIC)) / count
+    stops = words.stop_words()
+    hashes = _numbers(pc.count_substring(text, "#"))
+    return [
+        ("gopher_few_words", real < config.min_words, real, config.min_words),
+        ("gopher_many_words", real > config.max_words, real, config.max_words),
+        ("gopher_short_words", length < config.min_word_length, length, config.min_word_length),
+        ("gopher_long_words", length > config.max_word_length, length, config.max_word_length),
+        ("gopher_hashes", hashes / count > config.max_symbols, hashes / count, config.max_symbols),
+        ("gopher_ellipses", ellipses / count > config.max_symbols, ellipses / count, config.max_symbols),
+        ("gopher_bullet_lines", bullets > config.max_bullet_lines, bullets, config.max_bullet_lines),
+        ("gopher_ellipsis_lines", open_ends > config.max_ellipsis_lines, open_ends, config.max_ellipsis_lines),
+        ("gopher_few_letters", alphabetic < config.min_alphabetic, alphabetic, config.min_alphabetic),
+        ("gopher_few_stop_words", stops < config.min_stop_words, stops, config.min_stop_words),
+    ]
 
-    return Step("gopher_repetition", run)
+
+def _repetition(text: pa.Array, words: Words, config: GopherRepetitionConfig) -> list[Check]:
+    import pyarrow.compute as pc
+
+    characters = np.maximum(_numbers(pc.utf8_length(text)), 1)
+    checks: list[Check] = []
+    trimmed = pc.utf8_trim_whitespace(text)
+    parts = (
+        (
+            "paragraph",
+            Lines(pc.split_pattern_regex(trimmed, "\n\n+")),
+            config.paragraphs,
+            config.paragraph_characters,
+        ),
+        ("line", Lines(pc.split_pattern_regex(text, r"\n+")), config.lines, config.line_characters),
+    )
+    for name, lines, most, most_characters in parts:
+        again = lines.repeats()
+        share = lines.per_row(again) / lines.counts
+        covered = lines.per_row(_numbers(pc.utf8_length(lines.parts)) * again) / characters
+        checks.append((f"gopher_repeated_{name}s", share > most, share, most))
+        checks.append((f"gopher_repeated_{name}_characters", covered > most_characters, covered, most_characters))
+    for size, limit in config.top_ngrams.items():
+        share = top_share(words, size, characters)
+        checks.append((f"gopher_top_{size}_gram", share > limit, share, limit))
+    for size, share in repeated_share(words, config.repeated_ngrams, characters).items():
+        limit = config.repeated_ngrams[size]
+        checks.append((f"gopher_repeated_{size}_grams", share > limit, share, limit))
+    return checks
 
 
 def c4_step(config: C4Config) -> Step:
@@ -182,7 +181,10 @@ def c4_step(config: C4Config) -> Step:
         stays &= ~script
         all_lines.parts = line
         kept = all_lines.where(stays)
-        sentences = kept.per_row(words_of(kept.parts).sentences())
+        # A line is a sentence at least, so words matter only where there are few lines.
+        few = kept.counts < config.min_sentences
+        unsure = kept.where(np.repeat(few, kept.counts))
+        sentences = np.where(few, unsure.per_row(words_of(unsure.parts).sentences()), kept.counts)
         joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(kept.offsets, pa.int32()), kept.parts), "\n")
         broken = first_broken(
             [
@@ -212,7 +214,10 @@ def fineweb_step(config: FineWebConfig) -> Step:
         breaks = _numbers(pc.count_substring(text, "\n"))
         letters = np.maximum(_numbers(pc.utf8_length(text)) - breaks, 1)
         repeated = lines.per_row(lengths * lines.repeats()) / letters
-        listed = breaks / np.maximum(words_of(text).counts, 1)
+        listed = breaks / np.maximum(_numbers(pc.list_value_length(pc.utf8_split_whitespace(text))), 1)
+        # There are at least as many words as runs between blanks, so only the rows above the limit need counting.
+        over = listed > config.max_line_breaks
+        listed[over] = breaks[over] / np.maximum(words_of(text.filter(pa.array(over))).counts, 1)
         return first_broken(
             [
                 ("fineweb_empty", lines.counts == 0, lines.counts, 1),
@@ -231,8 +236,8 @@ def fineweb_step(config: FineWebConfig) -> Step:
     return Step("fineweb", run)
 
 
-def first_broken(checks: list[tuple[str, np.ndarray, np.ndarray, float]]) -> Outcome:
-    """The outcome of (rule, rows that break it, value by row, limit) in turn: a row's reason is the first it breaks."""
+def first_broken(checks: list[Check]) -> Outcome:
+    """The outcome of checks in turn: a row's reason is the first it breaks."""
     import pyarrow as pa
 
     rows = len(checks[0][1])

@@ -1,8 +1,14 @@
-"""Texts as sets of hashed word n-grams, a column at a time: what duplicates and contamination are found by."""
+"""Texts as sets of hashed word n-grams, a column at a time: what duplicates and contamination are found by.
+
+A word is a run of letters and digits, case aside. What lies between two blanks is looked at once for all its
+occurrences, so the cost goes with the vocabulary and not with the text.
+"""
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,46 +17,68 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+PUNCTUATION = re.compile(r"[\W_]+")
 
 
-def plain_texts(texts: pa.Array) -> pa.Array:
-    """Lower case, letters and digits in words with one blank between: what two copies of a text agree in."""
+def word_hashes(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """(64 bits of each word uint64 [n], offsets int64 [rows + 1]); null is no words."""
     import pyarrow.compute as pc
 
-    return pc.utf8_trim_whitespace(pc.replace_substring_regex(pc.utf8_lower(texts), r"[^\pL\pN\pM]+", " "))
+    chunks = pc.utf8_split_whitespace(pc.fill_null(texts, ""))
+    rows = np.concatenate([[0], np.cumsum(pc.list_value_length(chunks).to_numpy(), dtype=np.int64)])
+    coded = pc.list_flatten(chunks).dictionary_encode()
+    return spread_chunks(coded, rows, [_hashes(chunk) for chunk in coded.dictionary.to_pylist()])
 
 
-def hash_texts(texts: pa.Array) -> np.ndarray:
-    """128 bits of each text: uint64 [rows, 2]. Two unequal texts of 10^9 share one with odds of 10^-21."""
-    from xxhash import xxh3_128_digest
+def spread_chunks(
+    coded: pa.DictionaryArray, rows: np.ndarray, found: list[tuple[int, ...]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What was `found` for each distinct chunk, at every place of it: (uint64 [n], offsets by row int64 [rows + 1]).
 
-    joined = b"".join(xxh3_128_digest(text) for text in texts.cast("binary").to_pylist())
-    return np.frombuffer(joined, dtype="<u8").reshape(-1, 2)
+    coded: the chunks of all rows; rows: where each row begins among them.
+    """
+    sizes = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
+    flat = np.fromiter(chain.from_iterable(found), dtype=np.uint64, count=int(sizes.sum()))
+    begins = np.cumsum(sizes) - sizes
+    codes = coded.indices.to_numpy()
+    length = sizes[codes]
+    ends = np.concatenate([[0], np.cumsum(length)])
+    places = np.arange(ends[-1]) + np.repeat(begins[codes] - ends[:-1], length)
+    return flat[places], ends[rows]
 
 
-def shingles(plain: pa.Array, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(values uint64 [n], offsets int64 [rows + 1]): each plain text's runs of `size` words as sorted distinct hashes.
+def text_hashes(hashes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """128 bits of each row's words in their order: uint64 [rows, 2]. Two of 10^9 share one with odds of 10^-21."""
+    place = np.arange(len(hashes)) - np.repeat(offsets[:-1], np.diff(offsets))
+    one = mix(hashes + place.astype(np.uint64) * MULTIPLIER)
+    total = np.zeros((len(hashes) + 1, 2), dtype=np.uint64)
+    np.cumsum(one, out=total[1:, 0])
+    np.cumsum(mix(one ^ MULTIPLIER), out=total[1:, 1])
+    return total[offsets[1:]] - total[offsets[:-1]]
+
+
+def shingles(hashes: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(values uint64 [n], offsets int64 [rows + 1]): each row's runs of `size` words as sorted distinct hashes.
 
     A text of fewer words is one run. A run's hash mixes its words'; unequal runs share one with odds of 2^-64.
     """
-    hashes, starts = _word_hashes(plain)
-    counts = np.diff(starts)
+    counts = np.diff(offsets)
     runs = np.maximum(counts - size + 1, 1)
-    offsets = np.concatenate([[0], np.cumsum(runs)])
-    # The words a run starts at, and how many it has: `size`, or all there are.
-    first = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - starts[:-1], runs)
+    ends = np.concatenate([[0], np.cumsum(runs)])
+    # The word a run starts at, and how many it has: `size`, or all there are.
+    first = np.arange(ends[-1]) - np.repeat(ends[:-1] - offsets[:-1], runs)
     length = np.repeat(np.minimum(counts, size), runs)
     padded = np.append(hashes, np.zeros(size, dtype=np.uint64))
-    mixed = np.zeros(offsets[-1], dtype=np.uint64)
+    mixed = np.zeros(ends[-1], dtype=np.uint64)
     for place in range(size):
         following = mix(mixed * MULTIPLIER + padded[first + place])
         mixed = following if counts.min(initial=size) >= size else np.where(place < length, following, mixed)
-    for row in range(len(runs)):
-        mixed[offsets[row] : offsets[row + 1]].sort()
+    for begin, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
+        mixed[begin:end].sort()
     distinct = np.ones(len(mixed), dtype=bool)
     distinct[1:] = mixed[1:] != mixed[:-1]
-    distinct[offsets[:-1]] = True
-    kept = np.add.reduceat(distinct, offsets[:-1], dtype=np.int64) if len(runs) else np.zeros(0, dtype=np.int64)
+    distinct[ends[:-1]] = True
+    kept = np.add.reduceat(distinct, ends[:-1], dtype=np.int64) if len(runs) else np.zeros(0, dtype=np.int64)
     return mixed[distinct], np.concatenate([[0], np.cumsum(kept)])
 
 
@@ -61,21 +89,9 @@ def mix(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
-def _word_hashes(plain: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """(hash of each word uint64 [n], offsets int64 [rows + 1]) of plain texts; each distinct word is hashed once."""
-    import pyarrow.compute as pc
-
-    words = pc.ascii_split_whitespace(plain)
-    counts = pc.list_value_length(words).to_numpy(zero_copy_only=False)
-    # Splitting an empty text gives one empty word; it stays, as the one word of that text.
-    coded = pc.list_flatten(words).dictionary_encode()
-    known = np.array([_word_hash(word) for word in coded.dictionary.cast("binary").to_pylist()], dtype=np.uint64)
-    codes = coded.indices.to_numpy(zero_copy_only=False)
-    return known[codes], np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-
-
 @lru_cache(maxsize=200_000)
-def _word_hash(word: bytes) -> int:
+def _hashes(chunk: str) -> tuple[int, ...]:
     from xxhash import xxh3_64_intdigest
 
-    return xxh3_64_intdigest(word)
+    words = PUNCTUATION.split(chunk.casefold())
+    return tuple(xxh3_64_intdigest(word.encode("utf-8", "surrogatepass")) for word in words if word)

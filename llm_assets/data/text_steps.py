@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # RE2: `repair_text`, `plain_prose` and `tidy_space` leave an ASCII text without any of these as it is.
-TO_REPAIR = r"[&\x00-\x08\x0b-\x1f\x7f]"
+TO_REPAIR = r"[^\t\n -%'-~“”‘’–—…•]"  # and typographic marks, alone, are no damage  # noqa: RUF001
 TO_STRIP = r"[`\[:*<#]|>>>|~~~|\.\.|={3}|-{3}|\^{3}|\"{3}|'{3}|\+{3}|_{3}|[+|=\-][ \t]*[+|=\-]"
 TO_TIDY = r"[\t-\r\x1c-\x1f]|  |^ | $"
 
@@ -41,8 +41,7 @@ def repair_step() -> Step:
         import pyarrow.compute as pc
 
         text = batch["text"]
-        doubtful = pc.or_(pc.invert(pc.string_is_ascii(text)), pc.match_substring_regex(text, TO_REPAIR))
-        return Outcome(text=map_where(text, doubtful, repair_text))
+        return Outcome(text=map_where(text, pc.match_substring_regex(text, TO_REPAIR), repair_text))
 
     return Step("repair", run)
 

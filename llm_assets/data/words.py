@@ -11,12 +11,11 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_assets.data.shingles import MULTIPLIER, mix
+from llm_assets.data.shingles import MULTIPLIER, mix, spread_chunks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -133,18 +132,9 @@ def words_of(texts: pa.Array) -> Words:
     import pyarrow.compute as pc
 
     chunks = pc.utf8_split_whitespace(pc.fill_null(texts, ""))
-    counts = pc.list_value_length(chunks).to_numpy(zero_copy_only=False)
+    rows = np.concatenate([[0], np.cumsum(pc.list_value_length(chunks).to_numpy(), dtype=np.int64)])
     coded = pc.list_flatten(chunks).dictionary_encode()
-    found = [_words(chunk) for chunk in coded.dictionary.to_pylist()]
-    sizes = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
-    flat = np.fromiter(chain.from_iterable(found), dtype=np.uint64, count=int(sizes.sum()))
-    begins = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
-    codes = coded.indices.to_numpy(zero_copy_only=False)
-    length = sizes[codes]
-    ends = np.concatenate([[0], np.cumsum(length)])
-    places = np.arange(ends[-1]) + np.repeat(begins[codes] - ends[:-1], length)
-    rows = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-    return Words(flat[places], ends[rows])
+    return Words(*spread_chunks(coded, rows, [_words(chunk) for chunk in coded.dictionary.to_pylist()]))
 
 
 def split_words(chunk: str) -> list[str]:
