@@ -18,7 +18,9 @@ class StoreConfig(Section):
     )
     repository: str = Field("llm-assets", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$", description="lakeFS: made when missing")
     storage_namespace: str = Field(
-        "", description="lakeFS: where a new repository's objects lie, e.g. s3://bucket/path; the server's default"
+        "",
+        pattern="^((s3|gs|https?|mem|local|transient)://.*)?$",
+        description="lakeFS: where a new repository's objects lie, e.g. s3://bucket/path; the server's default",
     )
 
     @model_validator(mode="before")

@@ -69,7 +69,8 @@ class Repository:
         """Where the server suggests that a new repository's objects lie."""
         storage = storage_of(self.access)
         if storage.default_namespace_prefix:
-            return f"{storage.default_namespace_prefix.rstrip('/')}/{self.name}"
+            prefix = storage.default_namespace_prefix
+            return f"{prefix}{'' if prefix.endswith('/') else '/'}{self.name}"
         if storage.blockstore_type in ("local", "mem"):
             return f"{storage.blockstore_type}://{self.name}"
         raise UserError(
