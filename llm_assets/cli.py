@@ -32,7 +32,10 @@ def up(
     from llm_assets.up import keep_up
 
     enter(recipe, overrides or [])
-    raise typer.Exit(keep_up(port))
+    from resources.lakefs_server import store_server
+
+    with store_server():
+        raise typer.Exit(keep_up(port))
 
 
 @app.command()
@@ -49,8 +52,10 @@ def run(
     enter(recipe, overrides or [])
     from llm_assets.report import print_outcome
     from llm_assets.runs import run_graph
+    from resources.lakefs_server import store_server
 
-    outcome = run_graph(select)
+    with store_server():
+        outcome = run_graph(select)
     print_outcome(outcome)
     raise typer.Exit(0 if outcome.success else 1)
 
@@ -126,10 +131,12 @@ def retrain(recipe: RecipeOption = None, overrides: SetOption = None) -> None:
     from llm_assets.runs import run_graph
     from llm_assets.serving.traffic import accept_feedback
     from llm_assets.terminal import console
+    from resources.lakefs_server import store_server
 
     accepted = accept_feedback(home_folder())
     console.print(f"{accepted.count} corrections are training data now")
-    outcome = run_graph()
+    with store_server():
+        outcome = run_graph()
     print_outcome(outcome)
     raise typer.Exit(0 if outcome.success else 1)
 

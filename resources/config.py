@@ -8,6 +8,8 @@ from pydantic import Field, field_validator, model_validator
 from llm_assets.config import Section
 from llm_assets.errors import UserError
 
+UI_VARIABLE = "LLM_ASSETS_UI"  # the Dagster UI's URL, where it is known: commits link to their run
+
 
 class StoreConfig(Section):
     """`store: lakefs`, or a mapping. Keys never stand in a recipe: they come from the environment."""

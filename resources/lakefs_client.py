@@ -62,7 +62,7 @@ def find_access(config: StoreConfig, home: Path) -> Access:
     endpoint = endpoint_of(config)
     if not endpoint:
         try:
-            return Access(**json.loads((home / LOCAL_SERVER).read_text(encoding="utf-8")))
+            return Access(**json.loads((home / LOCAL_SERVER).read_text(encoding="utf-8"))["access"])
         except FileNotFoundError:
             raise UserError(
                 f"store: lakefs has no server: set {ENDPOINT[0]} (or store.endpoint in the recipe) to one, or let "

@@ -11,13 +11,13 @@ from typing import Any
 
 from llm_assets.errors import UserError
 from resources import lakefs_objects as objects
+from resources.config import UI_VARIABLE
 from resources.lakefs_repository import Repository
 from resources.store import Version
 
 RECORD = "version.json"
 BRANCH, MARK, TIME = "published-branch", "publication", "written-at"  # metadata of commits
 RUN_LINK = "::lakefs::Dagster::url[url:ui]"  # shown as a link by lakeFS
-UI_VARIABLE = "LLM_ASSETS_UI"  # the Dagster UI's URL, where it is known
 
 
 def missing_files(repository: Repository, ref: str, record: Mapping[str, Any]) -> list[str]:

@@ -1,10 +1,12 @@
 """An emulation of the part of lakeFS's REST API that the store uses. It is not lakeFS.
 
 It serves HTTP on loopback to the vendor's real client, and follows what lakeFS documents (`api/swagger.yml`, "Merge",
-"Branch protection", "Garbage collection") and what its controller answers: names of branches and tags, staging, commits
-that take all that is staged, three-way merges with source-wins, "no changes" and "dirty branch" as 400, conflicts as
-409, hooks as 412, protected branches as 403, 404, range reads with 416, pages, first-parent logs. State is kept in memory,
-contents in a folder. `faults` makes answers fail as servers and networks do.
+"Branch protection", "Garbage collection") and what its controller answers: names of branches and tags, staging,
+commits that take all that is staged, three-way merges with source-wins, "no changes" and "dirty branch" as 400,
+conflicts as 409, protected branches as 403, 404, range reads with 416, pages, first-parent logs. State is kept in
+memory, contents in a folder. `faults` makes answers fail as servers, hooks and networks do.
+
+As a program it takes the settings of `lakefs run` that matter here, to be started as the local server is.
 
 What it cannot show: that lakeFS behaves as documented; presigned URLs and object stores other than a server that
 takes the bytes itself; permissions other than right and wrong keys; the server's own garbage collection, retries and
@@ -17,7 +19,9 @@ import base64
 import fnmatch
 import hashlib
 import json
+import os
 import re
+import signal
 import socket
 import struct
 import threading
@@ -155,14 +159,15 @@ class Fault:
 class Emulator:
     """A server on a free port of the loopback interface."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int = 0, key_id: str = KEY_ID, secret: str = SECRET) -> None:
         self.folder = folder
+        self.authorization = "Basic " + base64.b64encode(f"{key_id}:{secret}".encode()).decode()
         self.repositories: dict[str, RepositoryState] = {}
         self.faults: list[Fault] = []
         self.requests: list[str] = []
         self.lock = threading.RLock()
         handler = type("Handler", (Handler,), {"emulator": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self.server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
@@ -251,10 +256,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _route(self, path: str, body: Path | None) -> tuple[int, object, dict[str, str]]:
         path = path.removeprefix("/api/v1")
-        if path == "/healthcheck":
+        if path in ("/healthcheck", "/_health"):
             return 204, None, {}
-        expected = "Basic " + base64.b64encode(f"{KEY_ID}:{SECRET}".encode()).decode()
-        if self.headers.get("Authorization") != expected:
+        if self.headers.get("Authorization") != self.emulator.authorization:
             raise Refusal(401, "error authenticating request")
         for method, pattern, name in ROUTES:
             found = re.fullmatch(pattern, path)
@@ -530,7 +534,7 @@ ROUTES = [
 
 def _merged(base: Entry | None, source: Entry | None, target: Entry | None, strategy: str) -> Entry | None:
     """The table of lakeFS's documentation, "Merge"."""
-    if source == target or source == base:
+    if source in (target, base):
         return target
     if target == base or strategy == "source-wins":
         return source
@@ -553,3 +557,11 @@ def _stats(path: str, entry: Entry) -> dict:
         "mtime": 0,
         "content_type": "application/octet-stream",
     }
+
+
+if __name__ == "__main__":
+    folder = Path(os.environ["LAKEFS_BLOCKSTORE_LOCAL_PATH"])
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = (os.environ[f"LAKEFS_INSTALLATION_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+    Emulator(folder, int(os.environ["LAKEFS_LISTEN_ADDRESS"].rpartition(":")[2]), *keys)
+    signal.pause()
