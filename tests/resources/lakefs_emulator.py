@@ -201,9 +201,9 @@ class Handler(BaseHTTPRequestHandler):
         request = f"{self.command} {unquote(self.path)}"
         self.emulator.requests.append(request)
         if self.emulator.fault(request, ("reset",)):
-            self.rfile.read1(1)
+            if self._sized():
+                self.rfile.read1(1)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
             self.close_connection = True
             return
         body = self._body()
@@ -233,13 +233,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> Path | None:
         """The request's body, in a file: clients send large ones in chunks."""
-        if self.headers.get("Transfer-Encoding") != "chunked" and not int(self.headers.get("Content-Length") or 0):
+        if not self._sized():
             return None
         target = self.emulator.folder / uuid.uuid4().hex
         with target.open("wb") as sink:
             for piece in self._pieces():
                 sink.write(piece)
         return target
+
+    def _sized(self) -> bool:
+        """Whether the request has a body."""
+        return self.headers.get("Transfer-Encoding") == "chunked" or self.headers.get("Content-Length", "0") != "0"
 
     def _pieces(self) -> Iterator[bytes]:
         if self.headers.get("Transfer-Encoding") == "chunked":

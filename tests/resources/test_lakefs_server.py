@@ -46,7 +46,7 @@ def program(tmp_path, monkeypatch):
 
 
 def test_without_an_endpoint_a_server_runs_for_as_long_as_it_is_needed(home, program):
-    with pytest.raises(UserError, match="LAKEFS_ENDPOINT.*llm-assets up"):
+    with pytest.raises(UserError, match=r"LAKEFS_ENDPOINT.*llm-assets up"):
         open_store(home)
     with store_server():
         store = open_store(home)
