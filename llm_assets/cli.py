@@ -32,9 +32,10 @@ def up(
     from llm_assets.up import keep_up
 
     enter(recipe, overrides or [])
+    from llm_assets.recipe import current_recipe, home_folder
     from resources.lakefs_server import store_server
 
-    with store_server():
+    with store_server(current_recipe().store, home_folder()):
         raise typer.Exit(keep_up(port))
 
 
@@ -50,11 +51,12 @@ def run(
     from llm_assets.environment import enter
 
     enter(recipe, overrides or [])
+    from llm_assets.recipe import current_recipe, home_folder
     from llm_assets.report import print_outcome
     from llm_assets.runs import run_graph
     from resources.lakefs_server import store_server
 
-    with store_server():
+    with store_server(current_recipe().store, home_folder()):
         outcome = run_graph(select)
     print_outcome(outcome)
     raise typer.Exit(0 if outcome.success else 1)
@@ -126,7 +128,7 @@ def retrain(recipe: RecipeOption = None, overrides: SetOption = None) -> None:
     from llm_assets.environment import enter
 
     enter(recipe, overrides or [])
-    from llm_assets.recipe import home_folder
+    from llm_assets.recipe import current_recipe, home_folder
     from llm_assets.report import print_outcome
     from llm_assets.runs import run_graph
     from llm_assets.serving.traffic import accept_feedback
@@ -135,7 +137,7 @@ def retrain(recipe: RecipeOption = None, overrides: SetOption = None) -> None:
 
     accepted = accept_feedback(home_folder())
     console.print(f"{accepted.count} corrections are training data now")
-    with store_server():
+    with store_server(current_recipe().store, home_folder()):
         outcome = run_graph()
     print_outcome(outcome)
     raise typer.Exit(0 if outcome.success else 1)

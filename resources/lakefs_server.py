@@ -22,17 +22,16 @@ from typing import Any
 
 from llm_assets import services
 from llm_assets.errors import UserError
-from llm_assets.recipe import current_recipe, home_folder
 from llm_assets.terminal import console
+from resources.config import StoreConfig
 from resources.lakefs_client import LOCAL_SERVER, endpoint_of
 
 PROGRAM = "lakefs"
 
 
 @contextmanager
-def store_server() -> Iterator[None]:
+def store_server(config: StoreConfig, home: Path) -> Iterator[None]:
     """Have a server running where the recipe wants lakeFS and neither it nor the environment names one."""
-    config, home = current_recipe().store, home_folder()
     if config.kind != "lakefs" or endpoint_of(config):
         yield
         return
@@ -58,7 +57,9 @@ def _started(home: Path) -> services.Service | None:
             _end(known["server"])
         program = find_program()
         keys = _read(folder / "keys.json") or {
-            name: secrets.token_hex(20) for name in ("key_id", "secret", "encryption")
+            "key_id": f"AKIA{secrets.token_hex(8).upper()}",
+            "secret": secrets.token_hex(20),
+            "encryption": secrets.token_hex(20),
         }
         _write(folder / "keys.json", keys)
         with socket.socket() as probe:

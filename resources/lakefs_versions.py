@@ -77,7 +77,7 @@ class LakeFSVersions:
         inputs: Mapping[str, Version],
         metadata: Mapping[str, Any],
     ) -> Version:
-        if not any(directory.iterdir()):
+        if not any(path.is_file() for path in directory.rglob("*")):
             raise UserError(f"{asset} wrote no file: an artifact holds at least one")
         data_version, _, _ = self.cache.add(directory)
         local = {file.path: self.cache.object(file.md5) for file in self.cache.files(asset, data_version)}

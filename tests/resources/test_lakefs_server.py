@@ -18,10 +18,12 @@ from lakefs_emulator import KEY_ID, SECRET, Emulator
 from llm_assets.doctor import examine
 from llm_assets.errors import UserError
 from llm_assets.recipe import find_recipe, load_recipe
+from resources.config import StoreConfig
 from resources.lakefs_server import store_server
 from resources.lakefs_store import LakeFSStore
 from resources.workspace import open_store
 
+CONFIG = StoreConfig(kind="lakefs")
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -48,13 +50,13 @@ def program(tmp_path, monkeypatch):
 def test_without_an_endpoint_a_server_runs_for_as_long_as_it_is_needed(home, program):
     with pytest.raises(UserError, match=r"LAKEFS_ENDPOINT.*llm-assets up"):
         open_store(home)
-    with store_server():
+    with store_server(CONFIG, home):
         store = open_store(home)
         assert isinstance(store, LakeFSStore)
         store.open_branch("run/1")
         for name in ("server.json", "keys.json"):
             assert stat.S_IMODE((home / "lakefs" / name).stat().st_mode) == 0o600
-        with store_server():  # of another command: it uses the one that runs, and leaves it running
+        with store_server(CONFIG, home):  # of another command: it uses the one that runs, and leaves it running
             assert store.heads("run/1") == {}
         assert store.heads("run/1") == {}
         keys = json.loads((home / "lakefs" / "keys.json").read_text())
@@ -63,18 +65,19 @@ def test_without_an_endpoint_a_server_runs_for_as_long_as_it_is_needed(home, pro
         port = int(store.access.endpoint.rpartition(":")[2])
         socket.create_connection(("127.0.0.1", port)).close()
     assert keys["secret"] not in repr(store) and keys["key_id"] not in repr(store)
-    with store_server():
+    with store_server(CONFIG, home):
         assert json.loads((home / "lakefs" / "keys.json").read_text()) == keys, "the data is of these keys"
 
 
 def test_a_server_whose_owner_was_killed_is_replaced(home, program):
     code = (
-        "import os, signal\nfrom resources.lakefs_server import store_server\n"
-        "with store_server(): os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom resources.config import StoreConfig\n"
+        "from resources.lakefs_server import store_server\n"
+        "with store_server(StoreConfig(kind='lakefs'), Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT)
+    subprocess.run([sys.executable, "-c", code, str(home)], cwd=ROOT)
     left = json.loads((home / "lakefs" / "server.json").read_text())
-    with store_server():
+    with store_server(CONFIG, home):
         now = json.loads((home / "lakefs" / "server.json").read_text())
         assert now["server"] != left["server"]
         open_store(home).open_branch("run/1")
@@ -89,7 +92,7 @@ def test_where_no_program_can_be_had_it_says_so(home, monkeypatch, tmp_path):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # the download has no way out
     with (
         pytest.raises(UserError, match=r"no `lakefs-that-nobody-has` program on PATH.*downloading it failed"),
-        store_server(),
+        store_server(CONFIG, home),
     ):
         pass
 

@@ -393,7 +393,7 @@ def test_main_is_protected_and_commits_say_what_they_are(store, emulator, monkey
     assert not any(SECRET in json.dumps(one.json()) for one in emulator.repositories["llm-assets"].commits.values())
 
 
-@given(st.text(st.characters(codec="utf-8"), min_size=1))
+@given(st.text("aZ09-_/. é漢\n", min_size=1))
 def test_branch_names_go_there_and_back(name):
     identifier = branch_id(name)
     assert BRANCH_ID.fullmatch(identifier) and branch_name(identifier) == name
