@@ -5,24 +5,56 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from llm_assets.errors import UserError
 from resources import lakefs_objects as objects
+from resources.cache import LIST
 from resources.config import UI_VARIABLE
 from resources.lakefs_repository import Repository
 from resources.store import Version
 
 RECORD = "version.json"
+ERASED = ".erased"  # ends the tag of a version that was erased
 BRANCH, MARK, TIME = "published-branch", "publication", "written-at"  # metadata of commits
 RUN_LINK = "::lakefs::Dagster::url[url:ui]"  # shown as a link by lakeFS
 
 
+def new_record(
+    asset: str,
+    data_version: str,
+    files: Sequence[Mapping[str, Any]],
+    fingerprint: str,
+    inputs: Mapping[str, Version],
+    metadata: Mapping[str, Any],
+) -> dict[str, Any]:
+    """`<asset>/version.json`, as it will be read. files: path, md5 and size of each; `written` orders versions."""
+    record = {
+        "asset": asset,
+        "data_version": data_version,
+        "files": list(files),
+        "fingerprint": fingerprint,
+        "inputs": {
+            name: {"data_version": version.data_version, "commit": version.commit}
+            for name, version in sorted(inputs.items())
+        },
+        "metadata": metadata,
+        "written": time.time(),
+    }
+    found: dict[str, Any] = json.loads(json.dumps(record))
+    return found
+
+
+def contents(record: Mapping[str, Any]) -> str:
+    """What the paths of a version's contents begin with."""
+    return f"{record['asset']}/{record['data_version']}/"
+
+
 def missing_files(repository: Repository, ref: str, record: Mapping[str, Any]) -> list[str]:
     """The paths of a record's files that are not, or not as recorded, at `ref`."""
-    here = objects.stored(repository, ref, f"{record['asset']}/{record['data_version']}/")
+    here = objects.stored(repository, ref, contents(record))
     return [
         file["path"]
         for file in record["files"]
@@ -84,9 +116,5 @@ def written_at(commit: Any) -> float:
     return float((commit.metadata or {}).get(TIME) or commit.creation_date)
 
 
-def fingerprint_tag(asset: str, fingerprint: str) -> str:
-    return f"fingerprint.{asset}.{fingerprint}"
-
-
-def forgotten_tag(asset: str, data_version: str) -> str:
-    return f"forgotten.{asset}.{data_version}"
+def version_tag(version: Version) -> str:
+    return f"version.{version.asset}.{version.fingerprint}.{version.data_version.removesuffix(LIST)}"

@@ -36,6 +36,14 @@ class Repository:
                 return None
             raise
 
+    def _every(self, what: str, listing: Any, *arguments: Any, **keywords: Any) -> Iterator[Any]:
+        """Every result of a listing; nothing where there is no repository yet."""
+        try:
+            yield from pages(self.access, what, listing, self.name, *arguments, **keywords)
+        except LakeFSError as error:
+            if error.status not in GONE:
+                raise
+
     # -- the repository itself --------------------------------------------------------------------------------------
 
     def exists(self) -> bool:
@@ -88,7 +96,7 @@ class Repository:
     def branches(self, prefix: str = "") -> dict[str, str]:
         """Branch -> the commit it is at."""
         listing = self.api.branches_api.list_branches
-        found = pages(self.access, "list the branches", listing, self.name, prefix=branch_id(prefix), show_hidden=True)
+        found = self._every("list the branches", listing, prefix=branch_id(prefix), show_hidden=True)
         return {branch_name(item.id): item.commit_id for item in found}
 
     def create_branch(self, branch: str, source: str, hidden: bool = False) -> None:
@@ -111,7 +119,7 @@ class Repository:
         return found.commit_id if found else None
 
     def tags(self, prefix: str) -> dict[str, str]:
-        found = pages(self.access, "list the tags", self.api.tags_api.list_tags, self.name, prefix=prefix)
+        found = self._every("list the tags", self.api.tags_api.list_tags, prefix=prefix)
         return {item.id: item.commit_id for item in found}
 
     def create_tag(self, name: str, commit: str) -> bool:
@@ -141,8 +149,7 @@ class Repository:
 
     def log(self, ref: str) -> Iterator[Any]:
         """The commits from `ref` back, by first parents."""
-        listing = self.api.refs_api.log_commits
-        return pages(self.access, f"read the history of {ref}", listing, self.name, ref, first_parent=True)
+        return self._every(f"read the history of {ref}", self.api.refs_api.log_commits, ref, first_parent=True)
 
     def merge_base(self, commit: str, branch: str) -> str:
         what = f"find where {branch} and {commit} part"

@@ -2,9 +2,9 @@
 
     <asset>/version.json             the version a commit holds: its record, the one object that merges decide about
     <asset>/<data version>/<path>    contents, never changed and never removed by a later version
-    tags  v1 v2 …                    releases: the first-parent history of `main`, in its order
-          fingerprint.<asset>.<…>    where a version is found again, from any branch
-          forgotten.<asset>.<…>      contents that were removed for good
+    tags  v1 v2 …                             releases: the first-parent history of `main`, in its order
+          version.<asset>.<fingerprint>.<md5> the commit that wrote a version: what the store lists, finds and reads
+          version.….erased                    the same of a version that was erased
 
 A commit of lakeFS takes everything that is staged on its branch. So each write stages on a branch of its own, commits,
 and is merged: steps that run at once never commit each other's half-written files, and what is killed leaves no trace
@@ -25,21 +25,23 @@ from typing import Any
 
 from llm_assets.errors import UserError
 from resources import lakefs_objects as objects
-from resources.cache import ContentCache, StoredFile, md5
+from resources.cache import ContentCache, StoredFile
 from resources.config import StoreConfig
 from resources.lakefs_client import GONE, Access, LakeFSError, attempt
 from resources.lakefs_records import (
     BRANCH,
+    ERASED,
     MARK,
     RECORD,
+    contents,
     described,
-    fingerprint_tag,
-    forgotten_tag,
     heads_at,
     missing_files,
+    new_record,
     now,
     read_record,
     version_of,
+    version_tag,
     written_at,
 )
 from resources.lakefs_repository import Repository
@@ -79,75 +81,60 @@ class LakeFSVersions:
     ) -> Version:
         if not any(path.is_file() for path in directory.rglob("*")):
             raise UserError(f"{asset} wrote no file: an artifact holds at least one")
-        data_version, _, _ = self.cache.add(directory)
-        local = {file.path: self.cache.object(file.md5) for file in self.cache.files(asset, data_version)}
-        record: dict[str, Any] = {
-            "asset": asset,
-            "data_version": data_version,
-            "files": [
-                {"path": file.path, "md5": file.md5, "size": local[file.path].stat().st_size}
-                for file in self.cache.files(asset, data_version)
-            ],
-            "fingerprint": fingerprint,
-            "inputs": {
-                name: {"data_version": version.data_version, "commit": version.commit}
-                for name, version in sorted(inputs.items())
-            },
-            "metadata": metadata,
-        }
-        record = json.loads(json.dumps(record))  # as it will be read
-        self.repository.delete_tag(forgotten_tag(asset, data_version))  # made again, and on purpose
+        with self.cache.using():
+            data_version, _, _ = self.cache.add(directory)
+            files = {file.path: file.md5 for file in self.cache.files(asset, data_version)}
+            record = new_record(asset, data_version, self._sized(files), fingerprint, inputs, metadata)
+            version = version_of(record, "")
 
-        def stage(child: str) -> None:
-            prefix = f"{asset}/{data_version}/"
-            missing = missing_files(self.repository, child, record)
-            objects.upload(self.repository, child, {f"{prefix}{path}": local[path] for path in missing})
-            if damaged := missing_files(self.repository, child, record):
-                raise UserError(
-                    f"{asset} version {data_version}: {damaged[0]} did not arrive at lakeFS as it was sent. Run again; "
-                    "nothing was committed."
-                )
-            objects.put(self.repository, child, f"{asset}/{RECORD}", json.dumps(record, sort_keys=True).encode())
+            def stage(child: str) -> None:
+                local = {path: self.cache.object(files[path]) for path in missing_files(self.repository, child, record)}
+                prefix = contents(record)
+                objects.upload(self.repository, child, {f"{prefix}{path}": file for path, file in local.items()})
+                if damaged := missing_files(self.repository, child, record):
+                    raise UserError(
+                        f"{asset} version {data_version}: {damaged[0]} did not arrive at lakeFS as it was sent. Run "
+                        "again; nothing was committed."
+                    )
+                self._point(child, record)
 
-        commit = self._change(branch, asset, described(record), stage, fingerprint_tag(asset, fingerprint))
-        return version_of(record, commit)
+            commit = self._change(branch, asset, described(record), stage, version)
+        return replace(version, commit=commit)
 
     def adopt(self, branch: str, version: Version) -> Version:
+        source = self._written(version)
         found = self.heads(branch).get(version.asset)
         if found is not None and replace(found, commit="") == replace(version, commit=""):
             return version
-        record = self._record(version)
+        record = self._record(version, source)
 
         def stage(child: str) -> None:
-            self._bring(record, version.commit, child)
+            self._bring(record, source, child)
 
-        commit = self._change(branch, f"{version.asset} (computed before)", described(record), stage)
+        commit = self._change(branch, f"{version.asset} (computed before)", described(record), stage, version)
         return replace(version, commit=commit)
 
     def find(self, asset: str, fingerprint: str) -> Version | None:
-        commit = self.repository.tag(fingerprint_tag(asset, fingerprint))
-        record = read_record(self.repository, commit, asset) if commit else None
-        if commit is None or record is None:
-            return None
-        whole = self.cache.complete(asset, record["data_version"]) or not missing_files(self.repository, commit, record)
-        return version_of(record, commit) if whole else None
+        for version in self._listed(f"version.{asset}.{fingerprint}."):
+            record = self._record(version, version.commit)
+            if self.cache.complete(asset, version.data_version):
+                return version
+            if not missing_files(self.repository, version.commit, record):
+                return version
+        return None
 
     def heads(self, ref: str) -> dict[str, Version]:
         commit = self._resolve(ref)
         return dict(heads_at(self.repository, commit)) if commit else {}
 
     def checkout(self, version: Version) -> Path:
-        asset, data_version = version.asset, version.data_version
-        if self.repository.tag(forgotten_tag(asset, data_version)):
-            raise UserError(f"{asset} version {data_version} was forgotten: its contents were removed for good")
-        if self.cache.complete(asset, data_version):
-            with suppress(UserError):
-                return self.cache.checkout(asset, data_version)
-            for file in self.cache.files(asset, data_version):  # damaged on this machine: the server has it whole
-                if md5(self.cache.object(file.md5)) != file.md5:
-                    self.cache.object(file.md5).unlink()
-        self._fetch(version)
-        return self.cache.checkout(asset, data_version)
+        source = self._written(version)
+        if self.cache.complete(version.asset, version.data_version):
+            with suppress(UserError):  # what is damaged here has been set aside: the server has it whole
+                return self.cache.checkout(version.asset, version.data_version)
+        with self.cache.using():
+            self._fetch(version, source)
+            return self.cache.checkout(version.asset, version.data_version)
 
     def publish(self, branch: str, message: str) -> Release | None:
         head, main = self.repository.head(branch), self.repository.head(MAIN)
@@ -191,70 +178,117 @@ class LakeFSVersions:
             found = next((release.commit for release in self.releases() if release.name == ref), None)
         return found
 
+    def _written(self, version: Version) -> str:
+        """The commit that wrote a version. Raises UserError when it was erased or collected since."""
+        tag = version_tag(version)
+        tags = self.repository.tags(tag)
+        if tag + ERASED in tags:
+            raise UserError(
+                f"{version.asset} version {version.data_version} was erased: the store names it, and cannot read it. "
+                f"Materialize {version.asset} again, or read another version."
+            )
+        if tag not in tags:
+            raise UserError(
+                f"{version.asset} version {version.data_version} is no longer in the store: nothing referred to it. "
+                f"Materialize {version.asset} again."
+            )
+        return tags[tag]
+
+    def _listed(self, prefix: str) -> list[Version]:
+        """The versions whose tags begin with `prefix`, newest first; not those erased."""
+        tags = self.repository.tags(prefix)
+
+        def look(item: tuple[str, str]) -> dict[str, Any] | None:
+            record = read_record(self.repository, item[1], item[0].split(".")[1])
+            return {**record, "commit": item[1]} if record else None
+
+        names = [item for item in tags.items() if not item[0].endswith(ERASED) and item[0] + ERASED not in tags]
+        found = [record for record in objects.each(look, names) if record]
+        found.sort(key=lambda record: (-record["written"], record["asset"], record["fingerprint"]))
+        return [version_of(record, record["commit"]) for record in found]
+
     def _change(
         self,
         branch: str,
         message: str,
         metadata: Mapping[str, str],
         stage: Callable[[str], None],
-        tag: str | None = None,
+        version: Version | None = None,
     ) -> str:
-        """Let `stage` change a child of `branch`, commit, set `tag` to the commit and merge it; the commit."""
+        """Let `stage` change a child of `branch`, commit it, list `version` by its commit, and merge; the commit."""
         head = self.repository.head(branch)
-        if head is None:
-            raise UserError(f"branch {branch!r} is not in the store: open it before writing {message}")
+        if head is None or (branch == MAIN and version is not None):
+            raise UserError(f"branch {branch!r} is not a run's branch in the store: open it before writing {message}")
         child = f"{CHILD}{int(time.time())}-{uuid.uuid4().hex}"
         self.repository.create_branch(child, head, hidden=True)
         try:
             stage(child)
             commit = self.repository.commit(child, message, {**metadata, **now()})
-            if tag:
-                self.repository.move_tag(tag, commit)
+            if version:
+                self.repository.move_tag(version_tag(version), commit)
+                self.repository.delete_tag(version_tag(version) + ERASED)  # made again, and on purpose
             self.repository.merge(commit, branch, f"{message}: merged", now())
+            if version:  # a collection elsewhere may have seen it before it was on the branch
+                self.repository.create_tag(version_tag(version), commit)
         finally:
             with suppress(LakeFSError):  # what remains is removed by `collect`
                 delete = self.repository.api.branches_api.delete_branch
                 attempt(self.access, f"delete the branch {child}", 2, delete, self.repository.name, child)
         return commit
 
-    def _bring(self, record: Mapping[str, Any], commit: str, child: str) -> None:
-        """Put a version of another commit on a child branch; contents that are there already are not copied."""
-        asset, prefix = record["asset"], f"{record['asset']}/{record['data_version']}/"
-        missing = missing_files(self.repository, child, record)
-        objects.copy(self.repository, commit, [f"{prefix}{path}" for path in missing], child)
-        objects.put(self.repository, child, f"{asset}/{RECORD}", json.dumps(record, sort_keys=True).encode())
+    def _point(self, child: str, record: Mapping[str, Any]) -> None:
+        """Make a record what its asset is on a child branch."""
+        data = json.dumps(record, sort_keys=True).encode()
+        objects.put(self.repository, child, f"{record['asset']}/{RECORD}", data)
 
-    def _record(self, version: Version) -> dict[str, Any]:
-        record = read_record(self.repository, version.commit, version.asset)
+    def _bring(self, record: Mapping[str, Any], source: str, child: str) -> None:
+        """Put a version of another commit on a child branch; contents that are there already are not copied."""
+        paths = [f"{contents(record)}{path}" for path in missing_files(self.repository, child, record)]
+        try:
+            objects.copy(self.repository, source, paths, child)
+        except LakeFSError as error:
+            if error.status not in GONE:
+                raise
+            raise UserError(
+                f"{record['asset']} version {record['data_version']} is no longer whole in the store. Run again: "
+                f"{record['asset']} is then computed anew."
+            ) from None
+        self._point(child, record)
+
+    def _sized(self, files: Mapping[str, str]) -> list[dict[str, Any]]:
+        return [
+            {"path": path, "md5": digest, "size": self.cache.object(digest).stat().st_size}
+            for path, digest in files.items()
+        ]
+
+    def _record(self, version: Version, commit: str) -> dict[str, Any]:
+        record = read_record(self.repository, commit, version.asset)
         if record is None or record["data_version"] != version.data_version:
             raise UserError(
-                f"{version.asset} version {version.data_version}: its record is missing in lakeFS at {version.commit}"
+                f"{version.asset} version {version.data_version}: its record is missing in lakeFS at {commit}"
             )
         return record
 
-    def _fetch(self, version: Version) -> None:
+    def _fetch(self, version: Version, source: str) -> None:
         """Download what is not on this machine, each file verified as it comes."""
-        asset, data_version, record = version.asset, version.data_version, self._record(version)
-        files = [StoredFile(entry["path"], entry["md5"]) for entry in record["files"]]
-        if self.cache.add_list(files) != data_version:
-            raise UserError(f"{asset} version {data_version}: its list of files in lakeFS is damaged")
+        record = self._record(version, source)
+        name = f"{version.asset} version {version.data_version}"
 
         def get(file: StoredFile) -> None:
-            source = f"{asset}/{data_version}/{file.path}"
+            path = f"{contents(record)}{file.path}"
             try:
-                self.cache.receive(
-                    file.md5, lambda partial: objects.download(self.repository, version.commit, source, partial)
-                )
+                self.cache.receive(file.md5, lambda target: objects.download(self.repository, source, path, target))
             except LakeFSError as error:
                 if error.status in GONE:
-                    raise UserError(f"{asset} version {data_version}: file {file.path} is missing in lakeFS") from None
+                    raise UserError(f"{name}: file {file.path} is missing in lakeFS") from None
                 raise
             except UserError as error:
-                raise UserError(
-                    f"{asset} version {data_version}: file {file.path} is damaged in lakeFS or on the way ({error})"
-                ) from None
+                raise UserError(f"{name}: file {file.path} is damaged in lakeFS or on the way ({error})") from None
 
+        files = [StoredFile(entry["path"], entry["md5"]) for entry in record["files"]]
         objects.each(get, files)
+        if self.cache.add_list(files) != version.data_version:
+            raise UserError(f"{name}: its list of files in lakeFS is damaged")
 
     def _contents(self, commit: str) -> dict[str, Version]:
         """What a commit holds, comparable with another commit."""

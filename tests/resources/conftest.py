@@ -34,8 +34,8 @@ def lakefs_emulator(request: pytest.FixtureRequest, folder: Path) -> Open:
     from resources.lakefs_client import Access
     from resources.lakefs_store import LakeFSStore
 
-    (folder / "server").mkdir()
-    emulator = Emulator(folder / "server")
+    server = request.getfixturevalue("tmp_path_factory").mktemp("server")  # what it keeps is not on this machine
+    emulator = Emulator(server)
     request.addfinalizer(emulator.stop)
     access = Access(emulator.endpoint, KEY_ID, SECRET)
     return lambda: LakeFSStore(folder / "store", access, StoreConfig(kind="lakefs"))
