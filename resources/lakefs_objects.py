@@ -23,7 +23,7 @@ LARGEST_PUT = 5 * 2**30  # bytes S3 takes in one request; more goes through the 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a listing says of an object. md5: empty when the object store behind the server keeps another checksum."""
+    """What a listing says of an object. md5: empty where it is not known; object stores have checksums of their own."""
 
     size: int
     md5: str
@@ -40,6 +40,8 @@ def stored(repository: Repository, ref: str, prefix: str) -> dict[str, Stored]:
     """Path below `prefix` -> what is stored there."""
     listing = repository.api.objects_api.list_objects
     found = pages(repository.access, f"list {prefix} at {ref}", listing, repository.name, ref, prefix=prefix)
+    if storage_of(repository.access).pre_sign_support:  # what clients send past the server may be encrypted there
+        return {item.path.removeprefix(prefix): Stored(int(item.size_bytes or 0), "") for item in found}
     return {
         item.path.removeprefix(prefix): Stored(
             int(item.size_bytes or 0), item.checksum if re.fullmatch("[0-9a-f]{32}", item.checksum) else ""

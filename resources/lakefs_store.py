@@ -7,7 +7,8 @@ from collections.abc import Collection
 
 from llm_assets.errors import UserError
 from resources import lakefs_objects as objects
-from resources.lakefs_records import ERASED, RECORD, heads_at, read_record, version_tag, written_at
+from resources.lakefs_records import ERASED, RECORD, heads_at, version_tag, written_at
+from resources.lakefs_transfer import bring, written_record
 from resources.lakefs_versions import CHILD, LakeFSVersions
 from resources.removal import keep_only
 from resources.store import MAIN, Branch, Garbage, Version
@@ -47,10 +48,8 @@ class LakeFSStore(LakeFSVersions):
 
         def stage(child: str) -> None:
             here = self.heads(child)
-            for asset in wanted:
-                record = read_record(self.repository, source, asset)
-                assert record is not None  # `wanted` was read from it
-                self._bring(record, source, child)
+            for version in wanted.values():
+                bring(self.repository, written_record(self.repository, version, source), source, child)
             objects.delete(self.repository, child, [f"{asset}/{RECORD}" for asset in here.keys() - wanted.keys()])
 
         self._change(branch, f"reset to {ref}", {}, stage)

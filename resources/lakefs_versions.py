@@ -13,7 +13,6 @@ on the run's branch. Contents stay at the head of `main`, for the server's garba
 
 from __future__ import annotations
 
-import json
 import re
 import time
 import uuid
@@ -25,14 +24,13 @@ from typing import Any
 
 from llm_assets.errors import UserError
 from resources import lakefs_objects as objects
-from resources.cache import ContentCache, StoredFile
+from resources.cache import ContentCache
 from resources.config import StoreConfig
-from resources.lakefs_client import GONE, Access, LakeFSError, attempt
+from resources.lakefs_client import Access, LakeFSError, attempt
 from resources.lakefs_records import (
     BRANCH,
     ERASED,
     MARK,
-    RECORD,
     contents,
     described,
     heads_at,
@@ -42,9 +40,10 @@ from resources.lakefs_records import (
     read_record,
     version_of,
     version_tag,
-    written_at,
 )
+from resources.lakefs_releases import publications
 from resources.lakefs_repository import Repository
+from resources.lakefs_transfer import bring, fetch, point, written_record
 from resources.store import MAIN, Release, Version
 
 CHILD = "write-"
@@ -83,20 +82,23 @@ class LakeFSVersions:
             raise UserError(f"{asset} wrote no file: an artifact holds at least one")
         with self.cache.using():
             data_version, _, _ = self.cache.add(directory)
-            files = {file.path: file.md5 for file in self.cache.files(asset, data_version)}
-            record = new_record(asset, data_version, self._sized(files), fingerprint, inputs, metadata)
+            files = {file.path: self.cache.object(file.md5) for file in self.cache.files(asset, data_version)}
+            sizes = [
+                {"path": file.path, "md5": file.md5, "size": files[file.path].stat().st_size}
+                for file in self.cache.files(asset, data_version)
+            ]
+            record = new_record(asset, data_version, sizes, fingerprint, inputs, metadata)
             version = version_of(record, "")
 
             def stage(child: str) -> None:
-                local = {path: self.cache.object(files[path]) for path in missing_files(self.repository, child, record)}
-                prefix = contents(record)
-                objects.upload(self.repository, child, {f"{prefix}{path}": file for path, file in local.items()})
+                missing = missing_files(self.repository, child, record)
+                objects.upload(self.repository, child, {f"{contents(record)}{path}": files[path] for path in missing})
                 if damaged := missing_files(self.repository, child, record):
                     raise UserError(
                         f"{asset} version {data_version}: {damaged[0]} did not arrive at lakeFS as it was sent. Run "
                         "again; nothing was committed."
                     )
-                self._point(child, record)
+                point(self.repository, child, record)
 
             commit = self._change(branch, asset, described(record), stage, version)
         return replace(version, commit=commit)
@@ -106,17 +108,17 @@ class LakeFSVersions:
         found = self.heads(branch).get(version.asset)
         if found is not None and replace(found, commit="") == replace(version, commit=""):
             return version
-        record = self._record(version, source)
+        record = written_record(self.repository, version, source)
 
         def stage(child: str) -> None:
-            self._bring(record, source, child)
+            bring(self.repository, record, source, child)
 
         commit = self._change(branch, f"{version.asset} (computed before)", described(record), stage, version)
         return replace(version, commit=commit)
 
     def find(self, asset: str, fingerprint: str) -> Version | None:
         for version in self._listed(f"version.{asset}.{fingerprint}."):
-            record = self._record(version, version.commit)
+            record = written_record(self.repository, version, version.commit)
             if self.cache.complete(asset, version.data_version):
                 return version
             if not missing_files(self.repository, version.commit, record):
@@ -133,7 +135,7 @@ class LakeFSVersions:
             with suppress(UserError):  # what is damaged here has been set aside: the server has it whole
                 return self.cache.checkout(version.asset, version.data_version)
         with self.cache.using():
-            self._fetch(version, source)
+            fetch(self.repository, self.cache, written_record(self.repository, version, source), source)
             return self.cache.checkout(version.asset, version.data_version)
 
     def publish(self, branch: str, message: str) -> Release | None:
@@ -154,10 +156,10 @@ class LakeFSVersions:
             if ours is None:
                 return None
             commit = ours
-        return next(release for release in self._publications(name=True) if release.commit == commit)
+        return next(release for release in publications(self.repository, name=True) if release.commit == commit)
 
     def releases(self) -> list[Release]:
-        return self._publications(name=False)
+        return publications(self.repository)
 
     # -- parts ----------------------------------------------------------------------------------------------------
 
@@ -236,60 +238,6 @@ class LakeFSVersions:
                 attempt(self.access, f"delete the branch {child}", 2, delete, self.repository.name, child)
         return commit
 
-    def _point(self, child: str, record: Mapping[str, Any]) -> None:
-        """Make a record what its asset is on a child branch."""
-        data = json.dumps(record, sort_keys=True).encode()
-        objects.put(self.repository, child, f"{record['asset']}/{RECORD}", data)
-
-    def _bring(self, record: Mapping[str, Any], source: str, child: str) -> None:
-        """Put a version of another commit on a child branch; contents that are there already are not copied."""
-        paths = [f"{contents(record)}{path}" for path in missing_files(self.repository, child, record)]
-        try:
-            objects.copy(self.repository, source, paths, child)
-        except LakeFSError as error:
-            if error.status not in GONE:
-                raise
-            raise UserError(
-                f"{record['asset']} version {record['data_version']} is no longer whole in the store. Run again: "
-                f"{record['asset']} is then computed anew."
-            ) from None
-        self._point(child, record)
-
-    def _sized(self, files: Mapping[str, str]) -> list[dict[str, Any]]:
-        return [
-            {"path": path, "md5": digest, "size": self.cache.object(digest).stat().st_size}
-            for path, digest in files.items()
-        ]
-
-    def _record(self, version: Version, commit: str) -> dict[str, Any]:
-        record = read_record(self.repository, commit, version.asset)
-        if record is None or record["data_version"] != version.data_version:
-            raise UserError(
-                f"{version.asset} version {version.data_version}: its record is missing in lakeFS at {commit}"
-            )
-        return record
-
-    def _fetch(self, version: Version, source: str) -> None:
-        """Download what is not on this machine, each file verified as it comes."""
-        record = self._record(version, source)
-        name = f"{version.asset} version {version.data_version}"
-
-        def get(file: StoredFile) -> None:
-            path = f"{contents(record)}{file.path}"
-            try:
-                self.cache.receive(file.md5, lambda target: objects.download(self.repository, source, path, target))
-            except LakeFSError as error:
-                if error.status in GONE:
-                    raise UserError(f"{name}: file {file.path} is missing in lakeFS") from None
-                raise
-            except UserError as error:
-                raise UserError(f"{name}: file {file.path} is damaged in lakeFS or on the way ({error})") from None
-
-        files = [StoredFile(entry["path"], entry["md5"]) for entry in record["files"]]
-        objects.each(get, files)
-        if self.cache.add_list(files) != version.data_version:
-            raise UserError(f"{name}: its list of files in lakeFS is damaged")
-
     def _contents(self, commit: str) -> dict[str, Version]:
         """What a commit holds, comparable with another commit."""
         return {asset: replace(version, commit="") for asset, version in heads_at(self.repository, commit).items()}
@@ -301,21 +249,3 @@ class LakeFSVersions:
         changed = {asset: version for asset, version in after.items() if before.get(asset) != version}
         gone = before.keys() - after.keys()
         return {asset: version for asset, version in (self._contents(main) | changed).items() if asset not in gone}
-
-    def _publications(self, name: bool) -> list[Release]:
-        """The releases, newest first. A name is the place in the history of `main`, so publishers that tag at once
-        agree; name: set the tags that are missing, also those of publishers that were killed.
-        """
-        tags = {tag: commit for tag, commit in self.repository.tags("v").items() if re.fullmatch(r"v\d+", tag)}
-        names = {commit: tag for tag, commit in tags.items()}
-        log = [item for item in self.repository.log(MAIN) if BRANCH in (item.metadata or {})]
-        found: list[Release] = []
-        number = 0
-        for item in reversed(log):
-            number = int(names[item.id][1:]) if item.id in names else number + 1
-            while tags.get(f"v{number}", item.id) != item.id:  # a tag that a person has set
-                number += 1
-            if name and item.id not in names:
-                self.repository.create_tag(f"v{number}", item.id)
-            found.insert(0, Release(f"v{number}", item.id, written_at(item), item.metadata[BRANCH], item.message))
-        return found

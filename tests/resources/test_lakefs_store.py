@@ -17,11 +17,10 @@ from lakefs_emulator import BRANCH_ID, KEY_ID, SECRET, Emulator, Fault
 from llm_assets.errors import UserError
 from resources import lakefs_client
 from resources.config import StoreConfig
-from resources.dvc_store import DvcStore
 from resources.lakefs_client import Access
 from resources.lakefs_repository import branch_id, branch_name
 from resources.lakefs_store import LakeFSStore
-from resources.store import MAIN, history, lineage
+from resources.store import MAIN
 
 
 @pytest.fixture
@@ -69,24 +68,6 @@ def test_a_version_is_read_back_and_main_sees_it_only_when_published(store, mach
     assert other.heads("v1")["raw"].data_version == version.data_version
     assert store.publish("run/1", "again") is None
     assert store.find("raw", "f1") == version
-
-
-def test_history_lineage_reset(store):
-    for number in "123":
-        store.open_branch(f"run/{number}")
-        raw = write(store, f"run/{number}", "raw", number, f"f{number}")
-        write(store, f"run/{number}", "other", "constant", "g", raw=raw)
-        store.publish(f"run/{number}", number)
-    assert [r.name for r in store.releases()] == ["v3", "v2", "v1"]
-    assert [(r.name, v.fingerprint) for r, v in history(store, "raw")] == [("v3", "f3"), ("v2", "f2"), ("v1", "f1")]
-    assert lineage(store, store.heads("v2")["other"])["raw"].fingerprint == "f2"
-    assert [v.fingerprint for v in store.versions("raw")] == ["f3", "f2", "f1"]
-    assert [(b.name, b.published) for b in store.branches()] == [("run/3", True), ("run/2", True), ("run/1", True)]
-    store.open_branch("run/back")
-    store.reset("run/back", "v1")
-    assert store.publish("run/back", "back").name == "v4"
-    assert store.heads(MAIN)["raw"].fingerprint == "f1"
-    assert (store.checkout(store.heads(MAIN)["raw"]) / "a.txt").read_text() == "1"
 
 
 def faults(emulator, *every):
@@ -397,13 +378,3 @@ def test_main_is_protected_and_commits_say_what_they_are(store, emulator, monkey
 def test_branch_names_go_there_and_back(name):
     identifier = branch_id(name)
     assert BRANCH_ID.fullmatch(identifier) and branch_name(identifier) == name
-
-
-def test_equal_content_is_an_equal_version_in_both_stores(store, tmp_path):
-    embedded = DvcStore(tmp_path / "embedded" / "store")
-    embedded.root.mkdir(parents=True)
-    versions = []
-    for one in (store, embedded):
-        one.open_branch("run/1")
-        versions.append(write(one, "run/1", "raw", "same", "f").data_version)
-    assert versions[0] == versions[1]
