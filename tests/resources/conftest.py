@@ -31,13 +31,14 @@ def lakefs_emulator(request: pytest.FixtureRequest, folder: Path) -> Open:
     from lakefs_emulator import KEY_ID, SECRET, Emulator
 
     from resources.config import StoreConfig
-    from resources.lakefs_client import Access
+    from resources.lakefs_client import Access, connect
     from resources.lakefs_store import LakeFSStore
 
     server = request.getfixturevalue("tmp_path_factory").mktemp("server")  # what it keeps is not on this machine
     emulator = Emulator(server)
     request.addfinalizer(emulator.stop)
     access = Access(emulator.endpoint, KEY_ID, SECRET)
+    connect(access)  # imports the client, once for all forks
     return lambda: LakeFSStore(folder / "store", access, StoreConfig(kind="lakefs"))
 
 

@@ -24,6 +24,7 @@ import re
 import signal
 import socket
 import struct
+import sys
 import threading
 import time
 import uuid
@@ -156,6 +157,17 @@ class Fault:
     message: str = "injected"
 
 
+class Server(ThreadingHTTPServer):
+    """Quiet about clients that are gone: tests kill them."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request, client_address) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Emulator:
     """A server on a free port of the loopback interface."""
 
@@ -167,8 +179,7 @@ class Emulator:
         self.requests: list[str] = []
         self.lock = threading.RLock()
         handler = type("Handler", (Handler,), {"emulator": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", port), handler)
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
