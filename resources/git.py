@@ -175,7 +175,7 @@ def known(repo: Repo, name: bytes) -> bool:
 
 
 def reachable(repo: Repo, commits: Iterable[bytes]) -> set[bytes]:
-    """The names of all objects that these commits lead to, through parents and trees."""
+    """The names of all objects that these commits lead to, each read and so verified."""
     from dulwich.objects import Commit, Tag, Tree
 
     found: set[bytes] = set()
@@ -189,8 +189,7 @@ def reachable(repo: Repo, commits: Iterable[bytes]) -> set[bytes]:
         if isinstance(item, Commit):
             queue += [item.tree, *item.parents]
         elif isinstance(item, Tree):
-            queue += [entry.sha for entry in item.items() if entry.mode == FOLDER]
-            found |= {entry.sha for entry in item.items() if entry.mode != FOLDER}
+            queue += [entry.sha for entry in item.items()]
         elif isinstance(item, Tag):
             queue.append(item.object[1])
     return found
