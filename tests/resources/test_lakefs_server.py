@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -13,6 +14,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import yaml
 from lakefs_emulator import KEY_ID, SECRET, Emulator
 
 from llm_assets.doctor import examine
@@ -153,8 +155,6 @@ def test_doctor_names_a_wrong_endpoint(home, emulator, monkeypatch, free_port, t
         monkeypatch.setenv("LAKEFS_ENDPOINT", endpoint.format(closed=free_port(), other=other.server_port))
         ((ok, said),) = findings(home)
         other.shutdown()
-    import re
-
     assert ok is False and re.search(says, said), said
 
 
@@ -168,3 +168,38 @@ def test_doctor_when_the_extra_is_missing(home):
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
     assert "not installed" in said and "pip install 'llm-assets[lakefs]'" in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("store=git", "store.kind = 'git'"),
+        ("store.bucket=x", "store.bucket: unknown key .*endpoint, kind, repository, storage_namespace"),
+        ("store.repository=No Name", "store.repository"),
+        ("store.storage_namespace=bucket", "store.storage_namespace"),
+        ("store.endpoint=lakefs", "must be a URL"),
+    ],
+)
+def test_a_wrong_setting_is_named(setting, says):
+    with pytest.raises(UserError, match=says):
+        load_recipe(find_recipe("demo"), [setting])
+
+
+def test_a_key_in_the_recipe_is_refused_and_not_printed():
+    with pytest.raises(UserError, match="LAKEFS_SECRET_ACCESS_KEY") as refused:
+        load_recipe(find_recipe("demo"), ["store.endpoint=http://me:hush@lakefs.example.com"])
+    assert "hush" not in str(refused.value)
+
+
+def test_the_compose_file_listens_here_alone_and_holds_no_key():
+    text = (ROOT / "deploy" / "lakefs.compose.yaml").read_text()
+    services = yaml.safe_load(text)["services"]
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert ports and all(port.startswith("127.0.0.1:") for port in ports)
+    assert all("healthcheck" in services[name] for name in ("database", "lakefs"))
+    names = set(re.findall(r"\$\{(\w+)", text))
+    example = (ROOT / "deploy" / "lakefs.env.example").read_text()
+    assert names == set(re.findall(r"^(\w+)=", example, re.MULTILINE))
+    for service in services.values():
+        for name, value in service["environment"].items():
+            assert not re.search("PASSWORD|SECRET|KEY", name) or value.startswith("${"), name
