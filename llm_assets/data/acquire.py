@@ -69,6 +69,8 @@ def read_source(
     started = time.perf_counter()
     for batch in stream:
         _add(count, batch)
+        if count.first_reject and isinstance(source, Files) and source.on_bad_rows == "fail":
+            raise UserError(f"{count.first_reject}; correct or remove it (on_bad_rows is `fail`)")
         count.seconds += time.perf_counter() - started
         yield batch
         started = time.perf_counter()
@@ -85,21 +87,21 @@ def stream_sources(
 ) -> Iterator[Batch]:
     """`read_source` of all of them, in their order, with ids unique over all documents; a count for each."""
     repeated = RepeatedIds()
-    done = 0
+    rows = 0
     for number, source in enumerate(sources):
         count = Count(f"{number}: {source.kind}")
         if counts is not None:
             counts.append(count)
 
-        def report(part: float, total: float, note: str = "", number: int = number) -> None:
-            progress(number + part / max(total, 1), len(sources), note)
+        def report(done: float, total: float, note: str = "", number: int = number) -> None:
+            progress(number + done / max(total, 1), len(sources), note)
 
         for batch in read_source(source, home, root, report, count):
-            done += batch.documents.num_rows
+            rows += batch.documents.num_rows
             yield batch._replace(documents=repeated.mend(batch.documents))
-    if not done:
+    if not rows:
         raise UserError("data.sources: the sources hold no documents; add one that does")
-    progress(len(sources), len(sources), f"{done:,} documents")
+    progress(len(sources), len(sources), f"{rows:,} documents")
 
 
 def read_sources(

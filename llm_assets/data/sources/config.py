@@ -69,7 +69,7 @@ class Files(Columns):
     )
     encoding: str = Field(
         default="auto",
-        description="`auto`: by byte order mark, else UTF-8, else what the bytes leave no doubt of; or a Python codec",
+        description="`auto`: by byte order mark, else UTF-8 or UTF-16; or the name of a Python codec (cp1252 …)",
     )
     on_bad_rows: Literal["reject", "fail"] = Field(
         default="reject", description="a row that cannot be read goes to rejected.parquet, or stops the acquisition"
@@ -77,7 +77,7 @@ class Files(Columns):
     max_row_bytes: int = Field(default=16 * MIB, ge=1024, description="longer lines and texts are rejected")
     max_file_bytes: int = Field(default=64 * 1024 * MIB, ge=1, description="of one file, unpacked")
     max_ratio: float = Field(
-        default=250, ge=1, description="unpacked to packed size that a file of more than 64 MiB may have"
+        default=250, ge=1, description="unpacked to packed size that a file of more than 16 MiB may have"
     )
 
     @field_validator("encoding")

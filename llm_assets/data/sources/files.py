@@ -37,16 +37,16 @@ def read_files(source: Files, root: Path, progress: Progress = no_progress) -> I
         if markup:
             for number, found in enumerate(_pages(files, source, root), 1):
                 progress(done + number, len(paths), found.uri)
-                yield _accepted(found, source)
+                yield found
         else:
             for number, path in enumerate(files):
                 progress(done + number, len(paths), path.name)
                 found = None
                 for found in _read(path, formats[path], f"file://{shown_path(path, root)}", source):
-                    yield _accepted(found, source)
+                    yield found
                 if found is None:
                     uri = f"file://{shown_path(path, root)}"
-                    yield _accepted(Found(uri, None, reason="empty_file", detail="holds no rows"), source)
+                    yield Found(uri, None, reason="empty_file", detail="holds no rows")
         done += len(files)
     progress(len(paths), len(paths), "")
 
@@ -76,12 +76,6 @@ def file_format(path: Path) -> str:
 def _digest(path: Path, size: int, modified: int) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:24]
-
-
-def _accepted(found: Found, source: Files) -> Found:
-    if found.reason and source.on_bad_rows == "fail":
-        raise UserError(f"{found.uri}: {found.detail}; correct or remove it (on_bad_rows is `fail`)")
-    return found
 
 
 def _read(path: Path, kind: str, uri: str, source: Files) -> Iterator[Found]:
