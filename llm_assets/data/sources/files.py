@@ -11,7 +11,7 @@ from pathlib import Path
 from llm_assets.artifacts import Progress, no_progress
 from llm_assets.data.sources.config import Files
 from llm_assets.data.sources.found import Found
-from llm_assets.data.sources.html import main_texts
+from llm_assets.data.sources.html import Page, main_texts
 from llm_assets.data.sources.paths import find_files, shown_path
 from llm_assets.data.sources.streams import PACKED, SHOWN_LINE, chunks, lines, utf8_chunks
 from llm_assets.data.sources.tables import read_csv, read_json, read_jsonl, read_parquet
@@ -141,7 +141,7 @@ def _whole(path: Path, uri: str, source: Files) -> Iterator[Found]:
 
 
 def _pages(paths: list[Path], source: Files, root: Path) -> Iterator[Found]:
-    def pages() -> Iterator[tuple[Found, bytes, str]]:
+    def pages() -> Iterator[tuple[Found, Page]]:
         for path in paths:
             uri, parts, size = f"file://{shown_path(path, root)}", list[bytes](), 0
             for chunk in chunks(path, source):
@@ -151,11 +151,11 @@ def _pages(paths: list[Path], source: Files, root: Path) -> Iterator[Found]:
                     break
             if size > source.max_row_bytes:
                 detail = f"more than {source.max_row_bytes:,} bytes (max_row_bytes)"
-                yield Found(uri, None, reason="too_large", detail=detail), b"", ""
+                yield Found(uri, None, reason="too_large", detail=detail), Page(b"")
             elif not size:
-                yield Found(uri, None, reason="empty_file", detail="holds no page"), b"", ""
+                yield Found(uri, None, reason="empty_file", detail="holds no page"), Page(b"")
             else:
-                yield Found(uri, None), b"".join(parts), ""
+                yield Found(uri, None), Page(b"".join(parts))
 
     for found, extracted in main_texts(pages()):
         if found.reason:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urljoin
 
 MARKUP = ("text/html", "application/xhtml+xml")
 SECONDS = 60.0
@@ -24,11 +25,21 @@ MEMORY = 4 * 2**30
 T = TypeVar("T")
 
 
+class Page(NamedTuple):
+    """A page as it was fetched: its bytes (none: nothing is extracted), URL, and the encoding its server named."""
+
+    content: bytes
+    url: str = ""
+    encoding: str | None = None
+
+
 class Extracted(NamedTuple):
-    """The text of a page, or the `problem` for which there is none."""
+    """The text of a page, or the `problem` for which there is none; what it links to; what it says to robots."""
 
     text: str | None
     problem: str | None
+    links: list[str] = []  # noqa: RUF012
+    robots: str = ""
 
 
 def main_text(page: bytes | str, url: str | None = None) -> str | None:
@@ -40,19 +51,19 @@ def main_text(page: bytes | str, url: str | None = None) -> str | None:
     return str(text).strip() or None if text else None
 
 
-def main_texts(pages: Iterable[tuple[T, bytes, str]], seconds: float = SECONDS) -> Iterator[tuple[T, Extracted]]:
-    """`main_text` of many pages, given as (anything, page, url); results in their order, a few pages in memory.
+def main_texts(pages: Iterable[tuple[T, Page]], seconds: float = SECONDS) -> Iterator[tuple[T, Extracted]]:
+    """`main_text` of many pages, each with anything beside it; results in their order, a few pages in memory.
 
-    An empty page costs nothing. seconds: a page that takes longer is given up.
+    seconds: a page that takes longer is given up.
     """
     count = os.cpu_count() or 1
     local, workers = threading.local(), list[_Worker]()
 
-    def extract(page: bytes, url: str) -> Extracted:
+    def extract(page: Page) -> Extracted:
         if getattr(local, "worker", None) is None:
             local.worker = _Worker()
             workers.append(local.worker)
-        found = local.worker.extract(page, url, seconds)
+        found = local.worker.extract(page, seconds)
         if found is None:
             local.worker = None
             return Extracted(None, f"its main text was not found within {seconds:g} s and {MEMORY // 2**30} GiB")
@@ -61,8 +72,8 @@ def main_texts(pages: Iterable[tuple[T, bytes, str]], seconds: float = SECONDS) 
     waiting: deque[tuple[T, Future[Extracted]]] = deque()
     with ThreadPoolExecutor(count) as pool:
         try:
-            for item, page, url in pages:
-                waiting.append((item, pool.submit(extract, page, url) if page else _empty()))
+            for item, page in pages:
+                waiting.append((item, pool.submit(extract, page) if page.content else _empty()))
                 if len(waiting) > 4 * count:
                     first, future = waiting.popleft()
                     yield first, future.result()
@@ -94,14 +105,15 @@ class _Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
 
-    def extract(self, page: bytes, url: str, seconds: float) -> Extracted | None:
+    def extract(self, page: Page, seconds: float) -> Extracted | None:
         """None when the process is gone."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin and stdout
         limit = threading.Timer(seconds, self._process.kill)
         limit.start()
         try:
-            stdin.write(json.dumps({"url": url, "size": len(page)}).encode() + b"\n" + page)
+            task = {"url": page.url, "size": len(page.content), "encoding": page.encoding}
+            stdin.write(json.dumps(task).encode() + b"\n" + page.content)
             stdin.flush()
             answer = stdout.readline()
         except OSError:
@@ -125,12 +137,30 @@ def _serve() -> None:
         task = json.loads(line)
         page = sys.stdin.buffer.read(task["size"])
         try:
-            text = main_text(page, task["url"])
-            answer = (text, None if text else "no main text found")
+            answer = _extracted(page, task["url"], task["encoding"])
         except Exception as error:  # whatever a parser makes of a broken page concerns that page alone
-            answer = (None, f"{type(error).__name__}: {error}"[:200])
+            answer = Extracted(None, f"{type(error).__name__}: {error}"[:200])
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
         sys.stdout.buffer.flush()
+
+
+def _extracted(content: bytes, url: str, encoding: str | None) -> Extracted:
+    from lxml import html
+    from trafilatura.utils import decode_file
+
+    try:
+        page = content.decode(encoding or "utf-8", "replace" if encoding else "strict")
+    except (LookupError, UnicodeDecodeError):
+        page = decode_file(content)
+    text = main_text(page, url or None)
+    problem = None if text else "no main text found"
+    if not url:
+        return Extracted(text, problem)
+    tree = html.document_fromstring(page.encode(), parser=html.HTMLParser(encoding="utf-8"))
+    base = next(iter(tree.xpath("//base/@href")), "")
+    links = [urljoin(urljoin(url, base), link) for link in tree.xpath("//a[not(contains(@rel, 'nofollow'))]/@href")]
+    robots = ",".join(tree.xpath("//meta[translate(@name, 'ROBTS', 'robts') = 'robots']/@content"))
+    return Extracted(text, problem, list(dict.fromkeys(links)), robots.lower())
 
 
 @cache

@@ -72,9 +72,9 @@ def utf8_chunks(path: Path, source: Files) -> Iterator[bytes]:
 def guess_encoding(sample: bytes, path: Path) -> str:
     """The encoding of a file by its first bytes.
 
-    A byte order mark decides; else UTF-16 where every other byte is 0; else UTF-8 unless more than one line in twenty is
-    not. Which legacy encoding a file has is not guessed: on French lines in cp1252 charset-normalizer was as often wrong
-    as right. Its guess goes into the error.
+    A byte order mark decides; else UTF-16 where every other byte is 0; else UTF-8, unless more than one line in twenty
+    is not. Which legacy encoding a file has is not guessed: on French lines in cp1252 charset-normalizer was as often
+    wrong as right. Its guess goes into the error.
     """
     for mark, name in ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")):
         if sample.startswith(mark):
