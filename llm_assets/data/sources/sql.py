@@ -103,14 +103,16 @@ def _rows_of(source: Sql, connection: sa.Connection) -> tuple[Any, dict[str, Any
     """(what to select from, its columns by name)."""
     import sqlalchemy as sa
 
+    found: Any
+    columns: dict[str, Any]
     if source.table is not None:
         schema, _, name = source.table.rpartition(".")
         try:
-            table = sa.Table(name, sa.MetaData(), autoload_with=connection, schema=schema or None)
+            found = sa.Table(name, sa.MetaData(), autoload_with=connection, schema=schema or None)
         except sa.exc.NoSuchTableError:
             known = ", ".join(sorted(sa.inspect(connection).get_table_names(schema or None))) or "none"
             raise UserError(f"data.sources: no table {source.table!r} in the database; it has {known}") from None
-        found, columns = table, {column.name: column for column in table.columns}
+        columns = {column.name: column for column in found.columns}
     else:
         query = str(source.query).strip().removesuffix(";")
         names = list(connection.execute(sa.text(f"SELECT * FROM ({query}) AS q WHERE 1 = 0")).keys())
