@@ -17,7 +17,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-RecipeOption = Annotated[str | None, typer.Option("--recipe", "-r", help="A recipe's name or path (default: demo).")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option("--recipe", "-r", help="A recipe's name or path (default: the last one run here, or demo)."),
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a recipe key: section.key=value.")]
 
 

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from llm_assets.alignment.config import AlignmentConfig
+from llm_assets.artifacts import read_json, write_json
 from llm_assets.compression.config import CompressionConfig
 from llm_assets.config import Section
 from llm_assets.data.config import DataConfig
@@ -30,6 +31,7 @@ RECIPES = PROJECT / "recipes"
 RECIPE_VARIABLE = "LLM_ASSETS_RECIPE"
 OVERRIDES_VARIABLE = "LLM_ASSETS_SET"
 HOME_VARIABLE = "LLM_ASSETS_HOME"
+LAST_RECIPE = "recipe.json"  # in the state folder
 
 
 class Recipe(Section):
@@ -80,10 +82,31 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UserError(f"recipe {path}:\n{problems}") from None
 
 
+def chosen_recipe() -> tuple[str, list[str]]:
+    """(name or path, overrides) that this process works by, where nothing else was said.
+
+    $LLM_ASSETS_RECIPE with $LLM_ASSETS_SET; else what the state folder was last run with; else the demo.
+    """
+    overrides = json.loads(os.environ.get(OVERRIDES_VARIABLE) or "[]")
+    if name := os.environ.get(RECIPE_VARIABLE):
+        return name, overrides
+    try:
+        last = read_json(home_folder() / LAST_RECIPE)
+        return last["recipe"], overrides or last["overrides"]
+    except FileNotFoundError:
+        return "demo", overrides
+
+
+def remember_recipe() -> None:
+    """Make the current recipe the one that later commands in this state folder work by."""
+    name, overrides = chosen_recipe()
+    write_json({"recipe": str(find_recipe(name)), "overrides": overrides}, home_folder() / LAST_RECIPE)
+
+
 def current_recipe() -> Recipe:
-    """The recipe this process runs: $LLM_ASSETS_RECIPE (name or path; the demo by default) with $LLM_ASSETS_SET."""
-    overrides = tuple(json.loads(os.environ.get(OVERRIDES_VARIABLE) or "[]"))
-    return _cached(find_recipe(os.environ.get(RECIPE_VARIABLE) or "demo"), overrides)
+    """The recipe this process runs; see `chosen_recipe`."""
+    name, overrides = chosen_recipe()
+    return _cached(find_recipe(name), tuple(overrides))
 
 
 @lru_cache
