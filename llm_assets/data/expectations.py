@@ -29,12 +29,7 @@ SUITES = [
                 "raw_rejects_are_as_before", "ExpectColumnMaxToBeBetween", column="rejected_share",
                 max_value=previous_metric("rejected_share", plus=0.02), severity="warning",
             ),
-            Expect(
-                "raw_rows_are_not_far_fewer", "ExpectColumnMinToBeBetween", column="rows",
-                min_value=previous_metric("rows", minus=1000), severity="warning",
-            ),
         ],
-        name="acquisition_gate",
     ),
     Suite(
         "cleaned_documents",
