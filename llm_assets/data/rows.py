@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,8 @@ class TableWriter:
     def __enter__(self) -> TableWriter:
         import pyarrow.parquet as pq
 
-        self._writer = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
+        self._sink = self._partial.open("wb")
+        self._writer = pq.ParquetWriter(self._sink, self._schema, compression="zstd")
         self._waiting: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
         return self
@@ -130,12 +132,16 @@ class TableWriter:
             batch = batch.slice(part.num_rows)
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-        if kind is None:
-            self._partial.replace(self._path)
-        else:
+        try:
+            if kind is None:
+                self._flush()
+            self._writer.close()
+            if kind is None:
+                self._partial.replace(self._path)
+        finally:  # on a full disk the space must be free again before anything else is written
+            with suppress(OSError):
+                self._writer.close()
+            self._sink.close()
             self._partial.unlink(missing_ok=True)
 
     def _flush(self) -> None:
