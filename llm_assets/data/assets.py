@@ -10,9 +10,9 @@ from llm_assets.recipe import Recipe
 
 
 def _sources_state(recipe: Recipe, home: Path) -> str:
-    from llm_assets.data.acquire import sources_state
+    from llm_assets.data.sources.state import sources_state
 
-    return sources_state(recipe.data, home)
+    return sources_state(recipe.data.sources, home)
 
 
 @artifact_asset(

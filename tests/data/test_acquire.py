@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llm_assets.data.acquire import acquire_documents, read_sources, sources_state
+from llm_assets.data.acquire import acquire_documents, read_sources
 from llm_assets.data.config import DataConfig, Feedback, Files, InstalledPackages
+from llm_assets.data.sources.state import sources_state
 from llm_assets.errors import UserError
 
 
@@ -44,7 +45,7 @@ def test_missing_package_is_named(package: str, said: str, tmp_path: Path) -> No
         read_sources([source], tmp_path)
     assert said in str(error.value)
     with pytest.raises(UserError, match=package):
-        sources_state(DataConfig(sources=[source]), tmp_path)
+        sources_state([source], tmp_path)
 
 
 def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_feedback_may_be_absent_and_enters_the_state(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("some text that is here\n")
     data = DataConfig(sources=[files(tmp_path / "a.txt"), Feedback()])
     assert read_sources(data.sources, tmp_path).num_rows == 1
-    before = sources_state(data, tmp_path)
+    before = sources_state(data.sources, tmp_path)
     accepted = tmp_path / "feedback" / "accepted.jsonl"
     accepted.parent.mkdir()
     accepted.write_text(
@@ -107,7 +108,7 @@ def test_feedback_may_be_absent_and_enters_the_state(tmp_path: Path) -> None:
     )
     rows = read_sources(data.sources, tmp_path).to_pylist()
     assert (rows[1]["id"], rows[1]["label"], rows[1]["source"]) == ("f1", "new_label", "feedback")
-    assert sources_state(data, tmp_path) != before
+    assert sources_state(data.sources, tmp_path) != before
     accepted.write_text("{nonsense\n")
     with pytest.raises(UserError, match=r"accepted\.jsonl, line 1"):
         read_sources(data.sources, tmp_path)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from llm_assets.artifacts import Progress, no_progress
 from llm_assets.data.sources.config import Files
+from llm_assets.data.sources.csv_rows import read_csv
 from llm_assets.data.sources.found import Found
 from llm_assets.data.sources.html import Page, main_texts
 from llm_assets.data.sources.paths import find_files, shown_path
 from llm_assets.data.sources.streams import PACKED, SHOWN_LINE, chunks, lines, utf8_chunks
-from llm_assets.data.sources.tables import read_csv, read_json, read_jsonl, read_parquet
+from llm_assets.data.sources.tables import read_json, read_jsonl, read_parquet
 from llm_assets.data.sources.warc import read_warc
 from llm_assets.errors import UserError
 

@@ -119,6 +119,8 @@ def _record_batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBa
 
 def _plain(text: str) -> str:
     """`text` as UTF-8 can hold it, without NULs."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 

@@ -22,6 +22,7 @@ from urllib.parse import urljoin
 MARKUP = ("text/html", "application/xhtml+xml")
 SECONDS = 60.0
 MEMORY = 4 * 2**30
+READY = b"ready\n"
 T = TypeVar("T")
 
 
@@ -104,6 +105,8 @@ class _Worker:
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
+        if self._process.stdout is None or self._process.stdout.readline() != READY:
+            raise RuntimeError(f"{sys.executable} cannot run the extraction of main texts")
 
     def extract(self, page: Page, seconds: float) -> Extracted | None:
         """None when the process is gone."""
@@ -133,6 +136,9 @@ class _Worker:
 def _serve() -> None:
     """Answer each page on stdin with a line on stdout."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    _library()
+    sys.stdout.buffer.write(READY)
+    sys.stdout.buffer.flush()
     while line := sys.stdin.buffer.readline():
         task = json.loads(line)
         page = sys.stdin.buffer.read(task["size"])

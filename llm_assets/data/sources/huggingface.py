@@ -11,6 +11,7 @@ from llm_assets.artifacts import Progress, no_progress
 from llm_assets.data.sources.config import HuggingFace
 from llm_assets.data.sources.files import file_digest
 from llm_assets.data.sources.found import Found
+from llm_assets.data.sources.state import refresh_window
 from llm_assets.data.sources.tables import from_record
 from llm_assets.errors import UserError
 
@@ -54,8 +55,6 @@ def read_huggingface(source: HuggingFace, root: Path, progress: Progress = no_pr
 
 def huggingface_state(source: HuggingFace, root: Path) -> str:
     """Digests of a local dataset's files; of the hub only the time (`revision` in the recipe pins the rest)."""
-    from llm_assets.data.acquire import refresh_window
-
     local = local_dataset(source, root)
     if local is None:
         return refresh_window(source.refresh_hours)

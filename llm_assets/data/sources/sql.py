@@ -17,6 +17,7 @@ from llm_assets.data.sources.config import Sql
 from llm_assets.data.sources.files import file_digest
 from llm_assets.data.sources.found import Found
 from llm_assets.data.sources.kept_rows import KeptRows
+from llm_assets.data.sources.state import refresh_window
 from llm_assets.data.sources.tables import from_record
 from llm_assets.errors import UserError
 
@@ -44,8 +45,6 @@ def read_sql(source: Sql, home: Path, root: Path, progress: Progress = no_progre
 
 def sql_state(source: Sql, root: Path) -> str:
     """The greatest key, which the database is asked for; else the digest of an SQLite file, or the time alone."""
-    from llm_assets.data.acquire import refresh_window
-
     if source.key_column is not None:
         import sqlalchemy as sa
 

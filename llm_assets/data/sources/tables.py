@@ -1,9 +1,8 @@
-"""Rows of JSON lines, JSON, CSV and Parquet files. A row that cannot be read is a reject, with its reason."""
+"""Rows of JSON lines, JSON and Parquet files. A row that cannot be read is a reject, with its reason."""
 
 from __future__ import annotations
 
 import codecs
-import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ def read_jsonl(path: Path, uri: str, source: Files) -> Iterator[Found]:
     import orjson
 
     text_column, label_column, date_column = source.text_column, source.label_column, source.date_column
-    wanted = _columns(source)
+    wanted = named_columns(source)
     marks = [json.dumps(column).encode() for column in wanted]
     for number, line, whole in lines(utf8_chunks(path, source), source.max_row_bytes):
         place = f"{uri}#{number}"
@@ -40,21 +39,21 @@ def read_jsonl(path: Path, uri: str, source: Files) -> Iterator[Found]:
             try:
                 value = _strict(line)  # knows NaN, and says more exactly what is wrong
             except UnicodeDecodeError as error:
-                yield _reject(place, line, "encoding", f"line {number}: not UTF-8 (byte {error.start})")
+                yield unreadable(place, line, "encoding", f"line {number}: not UTF-8 (byte {error.start})")
                 continue
             except RecursionError:
-                yield _reject(place, line, "json", f"line {number}: nested too deeply")
+                yield unreadable(place, line, "json", f"line {number}: nested too deeply")
                 continue
             except json.JSONDecodeError as error:
-                yield _reject(place, line, "json", f"line {number}: not JSON ({error.msg})")
+                yield unreadable(place, line, "json", f"line {number}: not JSON ({error.msg})")
                 continue
             except ValueError as error:  # twice the same key, or a number with thousands of digits
-                yield _reject(place, line, "json", f"line {number}: {error}")
+                yield unreadable(place, line, "json", f"line {number}: {error}")
                 continue
         if type(value) is not dict:
-            yield _reject(place, line, "json", f"line {number}: must be a JSON object, it is {type(value).__name__}")
+            yield unreadable(place, line, "json", f"line {number}: must be a JSON object, it is {type(value).__name__}")
         elif text_column not in value or (label_column or text_column) not in value:
-            yield _reject(place, line, "column", f"line {number}: {_missing(wanted, list(value))}")
+            yield unreadable(place, line, "column", f"line {number}: {missing_column(wanted, list(value))}")
         elif date_column is not None:
             yield from_record(place, value, source)
         else:
@@ -107,127 +106,18 @@ def read_json(path: Path, uri: str, source: Files) -> Iterator[Found]:
         text, at = text[at:] + (more or ""), 0
 
 
-def read_csv(path: Path, uri: str, source: Files, delimiter: str) -> Iterator[Found]:
-    """Rows under a header. A quote that does not close costs its own line: reading goes on at the next."""
-    feed = _Feed(path, source)
-    limit = csv.field_size_limit(source.max_row_bytes)
-    try:
-        reader = csv.reader(feed, strict=True, delimiter=delimiter)
-        header, wanted, number = None, _columns(source), 0
-        places: list[int] = []
-        while True:
-            feed.taken.clear()
-            try:
-                row = next(reader)
-            except StopIteration:
-                row = None
-            except csv.Error as error:
-                first = feed.taken[0][0]
-                if header is None:
-                    raise UserError(f"{path}, line {first}: not CSV ({error}); correct the header") from None
-                number += 1
-                detail = f"line {first}: not CSV ({error})"
-                if feed.line > first and not feed.retreat():
-                    detail = f"lines {first} to {feed.line}: not CSV ({error})"
-                yield _reject(f"{uri}#{number}", feed.shown, "csv", detail)
-                reader = csv.reader(feed, strict=True, delimiter=delimiter)
-                continue
-            for line, content, reason, detail in feed.bad:
-                number += 1
-                yield _reject(f"{uri}#{number}", content, reason, f"line {line}: {detail}")
-            feed.bad.clear()
-            if row is None:
-                return
-            if not row:
-                continue
-            if header is None:
-                header = row
-                for column in wanted:
-                    if header.count(column) != 1:
-                        raise UserError(
-                            f"{path}: {_missing([column], header) if column not in header else _twice(column)}"
-                        )
-                places = [header.index(column) for column in wanted]
-                continue
-            number += 1
-            place = f"{uri}#{number}"
-            if len(row) != len(header):
-                detail = (
-                    f"line {feed.line}: {len(row)} fields where the header has {len(header)}; quote fields that hold "
-                    f"{delimiter!r}"
-                )
-                yield Found(place, delimiter.join(row)[:SHOWN_LINE], reason="ragged", detail=detail)
-            else:
-                yield from_record(place, {name: row[n] for name, n in zip(wanted, places, strict=True)}, source)
-    finally:
-        csv.field_size_limit(limit)
-
-
-class _Feed:
-    """Lines of a file for the csv module, which can be taken back when a quote was left open.
-
-    Lines are taken back at most as often as there are lines, so that reading stays linear.
-    """
-
-    def __init__(self, path: Path, source: Files) -> None:
-        self._lines = lines(utf8_chunks(path, source), source.max_row_bytes)
-        self._again: list[tuple[int, bytes]] = []
-        self._allowance = 1000
-        self.line = 0
-        self.shown = b""
-        self.taken: list[tuple[int, bytes]] = []
-        self.bad: list[tuple[int, bytes, str, str]] = []
-
-    def __iter__(self) -> _Feed:
-        return self
-
-    def __next__(self) -> str:
-        while True:
-            if self._again:
-                number, data = self._again.pop()
-                whole = True
-            else:
-                number, data, whole = next(self._lines)
-                self._allowance += 1
-            self.line = number
-            if not whole:
-                self.bad.append((number, data, "too_large", "longer than max_row_bytes"))
-            elif b"\0" in data:
-                self.bad.append((number, data, "nul", f"a NUL at byte {data.index(0)}"))
-            else:
-                try:
-                    text = data.decode()
-                except UnicodeDecodeError as error:
-                    self.bad.append((number, data, "encoding", f"not UTF-8 (byte {error.start})"))
-                else:
-                    if not self.taken:
-                        self.shown = data
-                    self.taken.append((number, data))
-                    return text + "\n"
-
-    def retreat(self) -> bool:
-        """Give back all lines of the row but its first; False when that has been done too often."""
-        back = self.taken[1:]
-        if len(back) > self._allowance:
-            return False
-        self._allowance -= len(back)
-        self._again += reversed(back)
-        self.line = self.taken[0][0]
-        return True
-
-
 def read_parquet(path: Path, uri: str, source: Files) -> Iterator[Found]:
     """Rows of a Parquet file, a record batch at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted, number = _columns(source), 0
+    wanted, number = named_columns(source), 0
     try:
         file = pq.ParquetFile(path)
         names = file.schema_arrow.names
         for column in wanted:
             if column not in names:
-                raise UserError(f"{path}: {_missing([column], names)}")
+                raise UserError(f"{path}: {missing_column([column], names)}")
         for batch in file.iter_batches(batch_size=5000, columns=wanted):
             for values in zip(*(batch.column(column).to_pylist() for column in wanted), strict=True):
                 number += 1
@@ -245,26 +135,24 @@ def from_record(uri: str, record: Mapping[str, Any], source: Columns) -> Found:
         label = record[source.label_column] if source.label_column else None
         date = record[source.date_column] if source.date_column else None
     except KeyError:
-        return Found(uri, str(record)[:SHOWN_LINE], reason="column", detail=_missing(_columns(source), list(record)))
+        return Found(
+            uri, str(record)[:SHOWN_LINE], reason="column", detail=missing_column(named_columns(source), list(record))
+        )
     try:
         return Found(uri, text, label, None if date is None else parse_date(date))
     except ValueError as error:
         return Found(uri, text, reason="date", detail=f"{source.date_column}: {error}")
 
 
-def _columns(source: Columns) -> list[str]:
+def named_columns(source: Columns) -> list[str]:
     named = (source.text_column, source.label_column, source.date_column)
     return list(dict.fromkeys(column for column in named if column))
 
 
-def _missing(wanted: Sequence[str], columns: list[str]) -> str:
+def missing_column(wanted: Sequence[str], columns: list[str]) -> str:
     column = next(column for column in wanted if column not in columns)
     shown = ", ".join(str(name) for name in columns[:30]) or "none"
     return f"no column {column!r}; it has {shown}. Set text_column, label_column and date_column of the source"
-
-
-def _twice(column: str) -> str:
-    return f"column {column!r} is there twice; name each column once"
 
 
 def _strict(line: bytes) -> Any:
@@ -280,12 +168,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _reject(uri: str, raw: bytes, reason: str, detail: str) -> Found:
+def unreadable(uri: str, raw: bytes, reason: str, detail: str) -> Found:
     return Found(uri, raw[:SHOWN_LINE].decode("utf-8", "replace"), reason=reason, detail=detail)
 
 
 def _too_long(uri: str, start: bytes, number: int, source: Files) -> Found:
-    return _reject(
+    return unreadable(
         uri, start, "too_large", f"line {number}: longer than {source.max_row_bytes:,} bytes (max_row_bytes)"
     )
 

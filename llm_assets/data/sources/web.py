@@ -10,10 +10,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import datetime
-from email.message import Message
-from email.utils import parsedate_to_datetime
 from itertools import chain, zip_longest
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,29 +17,16 @@ from urllib.parse import urlsplit
 from llm_assets.artifacts import Progress, no_progress
 from llm_assets.data.sources.addresses import Resolver, resolve
 from llm_assets.data.sources.config import Web
-from llm_assets.data.sources.found import Found, parse_date
-from llm_assets.data.sources.html import MARKUP, Page, main_texts
-from llm_assets.data.sources.http import REDIRECTS, Answer, Fetcher, FetchProblem, normal_url
+from llm_assets.data.sources.crawl import NO_PAGE, Crawl, directives, follow, found_at, on_site, site_of, visit
+from llm_assets.data.sources.found import Found
+from llm_assets.data.sources.html import Page, main_texts
+from llm_assets.data.sources.http import Fetcher, FetchProblem, normal_url
 from llm_assets.data.sources.robots import Robots
 from llm_assets.data.sources.sitemaps import LIMIT, sitemap_urls
 from llm_assets.data.sources.warc_writer import WarcWriter
-from llm_assets.data.sources.web_cache import WebCache, conditions
+from llm_assets.data.sources.web_cache import WebCache
 
-HOPS = 10
 SITEMAPS = 1000
-
-
-@dataclass
-class _Crawl:
-    source: Web
-    fetcher: Fetcher
-    robots: Robots
-    cache: WebCache
-    warc: WarcWriter | None
-    sites: frozenset[str]
-    end: float
-    asked: int = 0
-    seen: set[bytes] = field(default_factory=set)
 
 
 def read_web(
@@ -58,13 +41,13 @@ def read_web(
     folder = home / "web"
     warc = WarcWriter(folder / "warc", crawl_name(source)) if source.warc else None
     with closing(Fetcher(source, resolver)) as fetcher:
-        crawl = _Crawl(
+        crawl = Crawl(
             source,
             fetcher,
             Robots(fetcher, source.user_agent, source.delay_seconds),
             WebCache(folder / "pages"),
             warc,
-            frozenset(_site(url) for url in (*source.seeds, *source.sitemaps)),
+            frozenset(site_of(url) for url in (*source.seeds, *source.sitemaps)),
             time.monotonic() + source.max_seconds,
         )
         try:
@@ -83,7 +66,7 @@ def crawl_name(source: Web) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _levels(crawl: _Crawl, progress: Progress) -> Iterator[Found]:
+def _levels(crawl: Crawl, progress: Progress) -> Iterator[Found]:
     source = crawl.source
     level, rejects = _from_sitemaps(crawl)
     yield from rejects
@@ -95,12 +78,12 @@ def _levels(crawl: _Crawl, progress: Progress) -> Iterator[Found]:
             if found.reason or found.text is not None:
                 yield found
                 continue
-            if not {"noindex", "none"} & _directives(extracted.robots):
+            if not {"noindex", "none"} & directives(extracted.robots):
                 text, problem = extracted.text, extracted.problem
                 yield found._replace(text=text) if text else found._replace(reason="no_text", detail=problem)
             else:
                 yield found._replace(reason="noindex", detail="the page asks robots not to index it")
-            if depth < source.max_depth and not {"nofollow", "none"} & _directives(extracted.robots):
+            if depth < source.max_depth and not {"nofollow", "none"} & directives(extracted.robots):
                 links += [url for link in extracted.links if (url := normal_url(link)) and _wanted(crawl, url)]
         left = len(level) - len(due)
         level = _unseen(crawl, links)
@@ -116,7 +99,7 @@ def _levels(crawl: _Crawl, progress: Progress) -> Iterator[Found]:
             return
 
 
-def _visited(crawl: _Crawl, urls: list[str], progress: Progress) -> Iterator[tuple[Found, Page]]:
+def _visited(crawl: Crawl, urls: list[str], progress: Progress) -> Iterator[tuple[Found, Page]]:
     """(document or reject, its page where text is still to be found), in the order of `urls`; a few in memory."""
     window = 4 * crawl.source.workers
     waiting: deque[Future[tuple[Found, Page]]] = deque()
@@ -137,7 +120,7 @@ def _visited(crawl: _Crawl, urls: list[str], progress: Progress) -> Iterator[tup
     with ThreadPoolExecutor(crawl.source.workers) as pool:
         try:
             for url in urls:
-                waiting.append(pool.submit(_visit, crawl, url))
+                waiting.append(pool.submit(visit, crawl, url))
                 if len(waiting) >= window:
                     yield done()
             while waiting:
@@ -147,68 +130,7 @@ def _visited(crawl: _Crawl, urls: list[str], progress: Progress) -> Iterator[tup
                 future.cancel()
 
 
-NO_PAGE = Page(b"")
-
-
-def _visit(crawl: _Crawl, url: str) -> tuple[Found, Page]:
-    try:
-        return _document(crawl, _follow(crawl, url, crawl.source.max_page_bytes))
-    except FetchProblem as problem:
-        return _found(url, None)._replace(reason=problem.reason, detail=problem.detail), NO_PAGE
-
-
-def _follow(crawl: _Crawl, url: str, limit: int) -> Answer:
-    """Fetch one URL, redirects followed as far as the crawl may go."""
-    for _ in range(HOPS):
-        answer = _get(crawl, url, limit)
-        if answer.status not in REDIRECTS:
-            return answer
-        place = answer.headers.get("location", "")
-        target = normal_url(place, url)
-        if target is None:
-            raise FetchProblem("refused_scheme", f"{url} redirects to {place[:200]!r}")
-        if not _on_site(crawl, target):
-            raise FetchProblem("off_site", f"{url} redirects to {target}")
-        url = target
-    raise FetchProblem("redirects", f"more than {HOPS} redirects")
-
-
-def _get(crawl: _Crawl, url: str, limit: int) -> Answer:
-    """The page of one URL: the server's, or the kept one where the server says that it is unchanged."""
-    if time.monotonic() > crawl.end:
-        raise FetchProblem("max_seconds", f"the crawl has taken {crawl.source.max_seconds:g} s")
-    crawl.robots.check(url)
-    known = crawl.cache.load(url)
-    answer = crawl.fetcher.get(url, conditions(known), crawl.robots.delay(url), limit)
-    if answer.status == 304 and known is not None:
-        return known
-    crawl.cache.store(answer)
-    if crawl.warc:
-        crawl.warc.write(answer)
-    return answer
-
-
-def _document(crawl: _Crawl, answer: Answer) -> tuple[Found, Page]:
-    found = _found(answer.url, crawl.source.label)._replace(fetched_at=_last_modified(answer))
-    if answer.status != 200:
-        return found._replace(reason=f"http_{answer.status}", detail=f"status {answer.status}"), NO_PAGE
-    if {"noindex", "none"} & _directives(answer.headers.get("x-robots-tag", "")):
-        return found._replace(reason="noindex", detail="its header asks robots not to index it"), NO_PAGE
-    kind = Message()
-    kind["Content-Type"] = answer.headers.get("content-type", "text/html")
-    if kind.get_content_type() in MARKUP:
-        if not answer.body:
-            return found._replace(reason="no_text", detail="an empty page"), NO_PAGE
-        return found, Page(answer.body, answer.url, kind.get_content_charset())
-    if kind.get_content_maintype() != "text":
-        return found._replace(reason="content_type", detail=kind.get_content_type()), NO_PAGE
-    try:
-        return found._replace(text=answer.body.decode(kind.get_content_charset() or "utf-8")), NO_PAGE
-    except (LookupError, UnicodeDecodeError) as error:
-        return found._replace(reason="encoding", detail=str(error)[:200]), NO_PAGE
-
-
-def _from_sitemaps(crawl: _Crawl) -> tuple[list[str], list[Found]]:
+def _from_sitemaps(crawl: Crawl) -> tuple[list[str], list[Found]]:
     """(pages, rejects) of all sitemaps; of pages no more than the crawl may ask for."""
     waiting = deque((url, 0) for url in crawl.source.sitemaps)
     pages: dict[str, None] = {}
@@ -217,23 +139,23 @@ def _from_sitemaps(crawl: _Crawl) -> tuple[list[str], list[Found]]:
         url, depth = waiting.popleft()
         read += 1
         try:
-            answer = _follow(crawl, normal_url(url) or url, LIMIT)
+            answer = follow(crawl, normal_url(url) or url, LIMIT)
             if answer.status != 200:
                 raise FetchProblem(f"http_{answer.status}", f"status {answer.status}")
             for address, is_sitemap in sitemap_urls(answer.body):
                 target = normal_url(address)
-                if is_sitemap and target and depth < 2 and _on_site(crawl, target):
+                if is_sitemap and target and depth < 2 and on_site(crawl, target):
                     waiting.append((target, depth + 1))
                 elif not is_sitemap and target and _wanted(crawl, target):
                     pages[target] = None
                 if len(pages) >= crawl.source.max_pages:
                     break
         except FetchProblem as problem:
-            rejects.append(_found(url, None)._replace(reason=problem.reason, detail=f"sitemap: {problem.detail}"))
+            rejects.append(found_at(url, None)._replace(reason=problem.reason, detail=f"sitemap: {problem.detail}"))
     return list(pages), rejects
 
 
-def _unseen(crawl: _Crawl, urls: Iterable[str]) -> list[str]:
+def _unseen(crawl: Crawl, urls: Iterable[str]) -> list[str]:
     found = []
     for url in urls:
         mark = hashlib.sha256(url.encode()).digest()[:8]
@@ -251,33 +173,10 @@ def _by_turns(urls: list[str]) -> list[str]:
     return [url for url in chain.from_iterable(zip_longest(*hosts.values())) if url]
 
 
-def _wanted(crawl: _Crawl, url: str) -> bool:
+def _wanted(crawl: Crawl, url: str) -> bool:
     source = crawl.source
     return (
-        _on_site(crawl, url)
+        on_site(crawl, url)
         and (not source.include or any(re.search(pattern, url) for pattern in source.include))
         and not any(re.search(pattern, url) for pattern in source.exclude)
     )
-
-
-def _on_site(crawl: _Crawl, url: str) -> bool:
-    return not crawl.source.same_site or _site(url) in crawl.sites
-
-
-def _site(url: str) -> str:
-    return (urlsplit(url).hostname or "").lower().removeprefix("www.")
-
-
-def _found(url: str, label: str | None) -> Found:
-    return Found(url, None, label, source=f"web:{urlsplit(url).hostname or ''}")
-
-
-def _directives(text: str) -> set[str]:
-    return {word.strip() for word in text.lower().split(",")}
-
-
-def _last_modified(answer: Answer) -> datetime | None:
-    try:
-        return parse_date(parsedate_to_datetime(answer.headers["last-modified"]))
-    except (KeyError, ValueError, TypeError):
-        return None

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from llm_assets.data.acquire import read_sources, sources_state
-from llm_assets.data.config import DataConfig, HuggingFace
+from llm_assets.data.acquire import read_sources
+from llm_assets.data.config import HuggingFace
+from llm_assets.data.sources.state import sources_state
 from llm_assets.errors import UserError
 
 
@@ -46,12 +47,12 @@ def test_one_file_and_class_names(real_data: Path, tmp_path: Path) -> None:
 def test_the_state_is_the_content(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"text": "a"}\n')
-    data = DataConfig(sources=[HuggingFace(dataset=str(tmp_path))])
+    data = [HuggingFace(dataset=str(tmp_path))]
     before = sources_state(data, tmp_path)
     assert before == sources_state(data, tmp_path)
     file.write_text('{"text": "b", "x": 1}\n')
     assert sources_state(data, tmp_path) != before
-    assert sources_state(DataConfig(sources=[HuggingFace(dataset="owner/name")]), tmp_path) == ""
+    assert sources_state([HuggingFace(dataset="owner/name")], tmp_path) == ""
 
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:

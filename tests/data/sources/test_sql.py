@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from llm_assets.data.acquire import acquire_documents, read_sources, sources_state
-from llm_assets.data.config import DataConfig, Sql
+from llm_assets.data.acquire import acquire_documents, read_sources
+from llm_assets.data.config import Sql
+from llm_assets.data.sources.state import sources_state
 from llm_assets.errors import UserError
 from llm_assets.recipe import load_recipe
 
@@ -34,7 +35,7 @@ def sql(path: Path, **settings: Any) -> Sql:
 
 
 def state(source: Sql, home: Path) -> str:
-    return sources_state(DataConfig(sources=[source]), home)
+    return sources_state([source], home)
 
 
 def test_a_table_and_a_query(chinook: Path, tmp_path: Path) -> None:

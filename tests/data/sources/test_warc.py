@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llm_assets.data.acquire import Count, read_source
 from llm_assets.data.config import Files
+from llm_assets.data.sources.read import Count, read_source
 from llm_assets.errors import UserError
 
 

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Site, drip
+from web_site import Site, drip
 
-from llm_assets.data.acquire import Count, acquire_documents, read_source, sources_state
-from llm_assets.data.config import DataConfig, Files, Web
+from llm_assets.data.acquire import acquire_documents
+from llm_assets.data.config import Files, Web
 from llm_assets.data.sources import addresses
 from llm_assets.data.sources.addresses import is_public
 from llm_assets.data.sources.found import Found
 from llm_assets.data.sources.html import main_text
 from llm_assets.data.sources.http import normal_url
+from llm_assets.data.sources.read import Count, read_source
+from llm_assets.data.sources.state import sources_state
 from llm_assets.data.sources.web import read_web
 
 PROSE = "<p>" + "This page says something that is long enough to be kept as the main text of it. " * 4 + "</p>"
@@ -247,7 +249,7 @@ def test_a_source_that_gives_nothing_says_why(site: Site, tmp_path: Path) -> Non
 
 def test_the_state_of_a_crawl_changes_with_time_alone_if_at_all(tmp_path: Path) -> None:
     def state(**settings: Any) -> str:
-        return sources_state(DataConfig(sources=[Web(seeds=["http://a.test/"], **settings)]), tmp_path)
+        return sources_state([Web(seeds=["http://a.test/"], **settings)], tmp_path)
 
     assert state() == ""
     assert state(refresh_hours=1) != state(refresh_hours=2)
