@@ -73,7 +73,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
         ("other.jsonl", b'{"body": "a"}\n', "no column 'text'; it has body"),
         ("empty.jsonl", b"", "holds no rows"),
         ("head.csv", b"text\n", "holds no rows"),
-        ("ragged.csv", b"text,label\na,b\nc,d,e\n", "line 3: 3 fields where the header has 2"),
+        ("ragged.csv", b"text,label\na,b\nc,d,e\n", "line 3: 3 fields where there are 2 columns"),
         ("open.csv", b'text,label\n"a,b\n', "not CSV"),
         ("column.csv", b"body,label\na,b\n", "no column 'text'"),
         ("broken.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 500)[:-20], "broken gzip"),
@@ -89,6 +89,17 @@ def test_corrupt_file_is_named(name: str, content: bytes, said: str, tmp_path: P
         read_sources([files(tmp_path / name)], tmp_path)
     assert name in str(error.value)
     assert said in str(error.value)
+
+
+def test_tables_without_a_header_and_without_quotes(real_data: Path, tmp_path: Path) -> None:
+    sms = files(real_data / "sms_spam" / "sms.tsv", columns=["kind", "text"], label_column="kind")
+    table = read_sources([sms], tmp_path)
+    assert table.num_rows == 5574
+    assert table["label"].to_pylist().count("spam") == 747
+    news = files(real_data / "ag_news" / "test.csv", columns=["topic", "title", "text"], label_column="topic")
+    table = read_sources([news], tmp_path)
+    assert table.num_rows == 7600
+    assert sorted(set(table["label"].to_pylist())) == ["1", "2", "3", "4"]
 
 
 def test_pattern_that_matches_nothing_is_named(tmp_path: Path) -> None:

@@ -67,6 +67,12 @@ class Files(Columns):
     text_unit: Literal["line", "paragraph", "file"] = Field(
         default="line", description="what is one document of a .txt: a line, what stands between empty lines, or all"
     )
+    columns: list[str] | None = Field(
+        default=None, description="names of the columns of a .csv or .tsv without a header line"
+    )
+    quotes: bool | None = Field(
+        default=None, description='whether " quotes fields; by default it does in .csv and does not in .tsv'
+    )
     encoding: str = Field(
         default="auto",
         description="`auto`: by byte order mark, else UTF-8 or UTF-16; or the name of a Python codec (cp1252 …)",

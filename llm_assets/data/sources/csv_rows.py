@@ -13,20 +13,28 @@ from llm_assets.data.sources.tables import from_record, missing_column, named_co
 from llm_assets.errors import UserError
 
 
-def read_csv(path: Path, uri: str, source: Files, delimiter: str) -> Iterator[Found]:
-    """Rows under a header. A quote that does not close costs its own line: reading goes on at the next."""
-    feed = _Feed(path, source)
+def read_csv(path: Path, uri: str, source: Files, tabs: bool) -> Iterator[Found]:
+    """Rows under a header line, or of the columns that the source names.
+
+    A quote that does not close costs its own line: reading goes on at the next.
+    """
+    feed, delimiter, number = _Feed(path, source), "\t" if tabs else ",", 0
+    quoted = not tabs if source.quotes is None else source.quotes
+
+    def reader() -> Iterator[list[str]]:
+        return csv.reader(
+            feed, strict=True, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        )
+
+    header, wanted = source.columns, named_columns(source)
+    places = _places(path, header, wanted) if header else []
     limit = csv.field_size_limit(source.max_row_bytes)
     try:
-        reader = csv.reader(feed, strict=True, delimiter=delimiter)
-        header, wanted, number = None, named_columns(source), 0
-        places: list[int] = []
+        rows = reader()
         while True:
             feed.taken.clear()
             try:
-                row = next(reader)
-            except StopIteration:
-                row = None
+                row = next(rows, None)
             except csv.Error as error:
                 first = feed.taken[0][0]
                 if header is None:
@@ -36,7 +44,7 @@ def read_csv(path: Path, uri: str, source: Files, delimiter: str) -> Iterator[Fo
                 if feed.line > first and not feed.retreat():
                     detail = f"lines {first} to {feed.line}: not CSV ({error})"
                 yield unreadable(f"{uri}#{number}", feed.shown, "csv", detail)
-                reader = csv.reader(feed, strict=True, delimiter=delimiter)
+                rows = reader()
                 continue
             for line, content, reason, detail in feed.bad:
                 number += 1
@@ -47,26 +55,27 @@ def read_csv(path: Path, uri: str, source: Files, delimiter: str) -> Iterator[Fo
             if not row:
                 continue
             if header is None:
-                header = row
-                for column in wanted:
-                    if header.count(column) != 1:
-                        raise UserError(
-                            f"{path}: {missing_column([column], header) if column not in header else _twice(column)}"
-                        )
-                places = [header.index(column) for column in wanted]
+                header, places = row, _places(path, row, wanted)
                 continue
             number += 1
-            place = f"{uri}#{number}"
-            if len(row) != len(header):
-                detail = (
-                    f"line {feed.line}: {len(row)} fields where the header has {len(header)}; quote fields that hold "
-                    f"{delimiter!r}"
-                )
-                yield Found(place, delimiter.join(row)[:SHOWN_LINE], reason="ragged", detail=detail)
+            if len(row) == len(header):
+                record = {name: row[n] for name, n in zip(wanted, places, strict=True)}
+                yield from_record(f"{uri}#{number}", record, source)
             else:
-                yield from_record(place, {name: row[n] for name, n in zip(wanted, places, strict=True)}, source)
+                detail = f"line {feed.line}: {len(row)} fields where there are {len(header)} columns"
+                shown = delimiter.join(row)[:SHOWN_LINE]
+                yield Found(f"{uri}#{number}", shown, reason="ragged", detail=detail)
     finally:
         csv.field_size_limit(limit)
+
+
+def _places(path: Path, header: list[str], wanted: list[str]) -> list[int]:
+    for column in wanted:
+        if column not in header:
+            raise UserError(f"{path}: {missing_column([column], header)}")
+        if header.count(column) > 1:
+            raise UserError(f"{path}: column {column!r} is there twice; name each column once")
+    return [header.index(column) for column in wanted]
 
 
 class _Feed:
@@ -120,7 +129,3 @@ class _Feed:
         self._again += reversed(back)
         self.line = self.taken[0][0]
         return True
-
-
-def _twice(column: str) -> str:
-    return f"column {column!r} is there twice; name each column once"

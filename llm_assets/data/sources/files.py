@@ -85,7 +85,7 @@ def _read(path: Path, kind: str, uri: str, source: Files) -> Iterator[Found]:
     if kind == ".json":
         return read_json(path, uri, source)
     if kind in (".csv", ".tsv"):
-        return read_csv(path, uri, source, "," if kind == ".csv" else "\t")
+        return read_csv(path, uri, source, tabs=kind == ".tsv")
     if kind == ".parquet":
         return read_parquet(path, uri, source)
     if kind in (".warc", ".wet"):

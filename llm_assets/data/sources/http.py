@@ -100,7 +100,10 @@ class Fetcher:
             with self._pool.stream(
                 "GET", url, headers=list((sent | dict(headers)).items()), extensions={"timeout": timeouts}
             ) as response:
-                found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+                found: dict[str, str] = {}
+                for name, value in response.headers:
+                    key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+                    found[key] = f"{found[key]}, {text}" if key in found else text
                 raw = bytearray()
                 for chunk in response.iter_stream():
                     raw += chunk

@@ -53,7 +53,8 @@ def _document(record: Any, place: str, source: Files) -> tuple[Found, Page]:
         date = parse_date(headers.get_header("WARC-Date"))
     except ValueError:
         date = None
-    found = Found(headers.get_header("WARC-Target-URI") or place, None, fetched_at=date)
+    target = (headers.get_header("WARC-Target-URI") or "").strip("<> ")  # in WARC 1.0 it stands in angle brackets
+    found = Found(target or place, None, fetched_at=date)
     status = http.get_statuscode() if http and record.rec_type == "response" else "200"
     if status != "200":
         return found._replace(reason=f"http_{status}", detail=f"{place}: status {status}"), NOTHING

@@ -72,7 +72,7 @@ def _levels(crawl: Crawl, progress: Progress) -> Iterator[Found]:
     yield from rejects
     level = _unseen(crawl, [*(normal_url(url) or url for url in source.seeds), *level])
     for depth in range(source.max_depth + 1):
-        links: list[str] = []
+        links: dict[str, None] = {}
         due = _by_turns(level)[: source.max_pages - crawl.asked]
         for found, extracted in main_texts(_visited(crawl, due, progress)):
             if found.reason or found.text is not None:
@@ -84,16 +84,18 @@ def _levels(crawl: Crawl, progress: Progress) -> Iterator[Found]:
             else:
                 yield found._replace(reason="noindex", detail="the page asks robots not to index it")
             if depth < source.max_depth and not {"nofollow", "none"} & directives(extracted.robots):
-                links += [url for link in extracted.links if (url := normal_url(link)) and _wanted(crawl, url)]
+                for link in extracted.links:
+                    url = normal_url(link)
+                    if url and len(links) < source.max_pages and _wanted(crawl, url):  # more could not be read
+                        links[url] = None
         left = len(level) - len(due)
         level = _unseen(crawl, links)
         if time.monotonic() > crawl.end or crawl.asked >= source.max_pages:
             left += len(level)
             limit = "max_seconds" if time.monotonic() > crawl.end else "max_pages"
             if left:
-                yield Found(
-                    f"web:{crawl_name(source)}", None, reason=limit, detail=f"{left:,} known URLs were not read"
-                )
+                detail = f"{left:,} known URLs, or more, were not read"
+                yield Found(f"web:{crawl_name(source)}", None, reason=limit, detail=detail)
             return
         if not level:
             return

@@ -53,7 +53,7 @@ def with_dates() -> bytes:
 
 REJECTED_ROWS: list[tuple[str, str, bytes, dict[str, object], list[str], str]] = [
     # kind, file, content, settings, reasons, part of the first detail
-    ("ragged CSV", "a.csv", CSV + b"one,two\n", {}, ["ragged"], "line 102: 2 fields where the header has 3"),
+    ("ragged CSV", "a.csv", CSV + b"one,two\n", {}, ["ragged"], "line 102: 2 fields where there are 3 columns"),
     ("open quote in CSV", "a.csv", b'text,label,day\n"never closed,a,b\n' + CSV[15:], {}, ["csv"], "line 2: not CSV"),
     ("quote in the middle", "a.csv", CSV + b'"a" b,c,d\n', {}, ["csv"], "line 102: not CSV"),
     ("NUL in CSV", "a.csv", CSV + b"a\0b,c,d\n", {}, ["nul"], "line 102: a NUL at byte 1"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,7 @@ def test_links_are_followed_so_far_and_no_further(site: Site, tmp_path: Path) ->
     documents, rejects = crawl(site, tmp_path, max_pages=2)
     assert len(documents) == 2
     assert [(reject.reason, reject.detail) for reject in rejects.values()] == [
-        ("max_pages", "4 known URLs were not read")
+        ("max_pages", "2 known URLs, or more, were not read")
     ]
 
 
@@ -270,3 +272,47 @@ def test_the_state_of_a_crawl_changes_with_time_alone_if_at_all(tmp_path: Path) 
 )
 def test_one_form_for_each_url(url: str, normal: str | None) -> None:
     assert normal_url(url) == normal
+
+
+def test_tls_is_checked_against_the_name_though_the_address_is_connected_to(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = certificate_of("site.test", tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    site.server.socket = context.wrap_socket(site.server.socket, server_side=True)
+    site.page("/", links())
+    seeds = [f"https://site.test:{site.port}/"]
+    _, rejects = crawl(site, tmp_path, seeds=seeds, retries=0)
+    assert "CERTIFICATE_VERIFY_FAILED" in str(rejects[seeds[0]].detail)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    documents, _ = crawl(site, tmp_path, seeds=seeds, retries=0)
+    assert [document.uri for document in documents] == seeds
+    _, rejects = crawl(
+        site, tmp_path, seeds=[f"https://other.test:{site.port}/"], allow_hosts=["other.test"], retries=0
+    )
+    assert "Hostname mismatch" in str(next(iter(rejects.values())).detail)
+
+
+def certificate_of(name: str, folder: Path) -> Path:
+    """A certificate and its key in one file, signed by itself."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
+    return folder / "certificate.pem"
