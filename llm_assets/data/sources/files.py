@@ -106,7 +106,9 @@ def _units(path: Path, uri: str, source: Files) -> Iterator[Found]:
                 yield Found(f"{uri}#{number}", shown, reason="encoding", detail=f"not UTF-8 (byte {error.start})")
                 continue
             text = shown
-        if not whole:
+        if b"\0" in line and whole:
+            yield Found(f"{uri}#{number}", text, reason="nul", detail=f"a NUL at byte {line.index(0)}")
+        elif not whole:
             detail = f"line {number}: longer than {source.max_row_bytes:,} bytes (max_row_bytes)"
             yield Found(f"{uri}#{number}", text, reason="too_large", detail=detail)
         elif source.text_unit == "line":
@@ -137,7 +139,9 @@ def _whole(path: Path, uri: str, source: Files) -> Iterator[Found]:
     except UnicodeDecodeError as error:
         yield Found(uri, None, reason="encoding", detail=f"not UTF-8 (byte {error.start})")
         return
-    if text.strip():
+    if "\0" in text:
+        yield Found(uri, text, reason="nul", detail=f"a NUL at character {text.index(chr(0))}")
+    elif text.strip():
         yield Found(uri, text)
 
 

@@ -63,9 +63,7 @@ def batches(
                 except UnicodeEncodeError as error:
                     reason, detail = "unicode", f"half of a surrogate pair at character {error.start}"
                 else:
-                    if b"\0" in data:
-                        reason, detail = "nul", f"a NUL at byte {data.index(0)}"
-                    elif max_text_bytes is not None and len(data) > max_text_bytes:
+                    if max_text_bytes is not None and len(data) > max_text_bytes:
                         reason, detail = "too_large", f"{len(data):,} bytes, {max_text_bytes:,} allowed"
             elif text is not None:
                 reason, detail = "type", f"the text is no string but of type {type(text).__name__}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
@@ -48,15 +48,14 @@ class _Host:
 class Fetcher:
     """Fetches for one crawl, from any number of threads; a host is asked one thing at a time, with `delay` between."""
 
-    def __init__(self, source: Web, resolver: Resolver = resolve, clock: Callable[[float], None] = time.sleep) -> None:
-        self._source, self._sleep = source, clock
+    def __init__(self, source: Web, resolver: Resolver = resolve) -> None:
+        self._source = source
         self._backend = CheckedBackend(source.allow_hosts, resolver)
         self._pool = httpcore.ConnectionPool(
             network_backend=self._backend, max_connections=2 * source.workers, keepalive_expiry=15
         )
         self._hosts: dict[str, _Host] = {}
         self._lock = threading.Lock()
-        self.requests = 0
 
     def close(self) -> None:
         self._pool.close()
@@ -70,7 +69,7 @@ class Fetcher:
             host = self._hosts.setdefault(urlsplit(url).netloc.lower(), _Host())
         with host.lock:
             for attempt in range(self._source.retries + 1):
-                self._sleep(max(0.0, host.free_at - time.monotonic()))
+                time.sleep(max(0.0, host.free_at - time.monotonic()))
                 problem, wait = None, FIRST_WAIT * 2**attempt
                 try:
                     answer = self._ask(url, headers, limit)
@@ -93,7 +92,6 @@ class Fetcher:
 
     def _ask(self, url: str, headers: Mapping[str, str], limit: int) -> Answer:
         self._backend.deadline(self._source.timeout_seconds)
-        self.requests += 1
         sent = {"Host": urlsplit(url).netloc, "User-Agent": self._source.user_agent, "Accept-Encoding": "gzip, deflate"}
         timeouts = dict.fromkeys(("connect", "read", "write", "pool"), self._source.timeout_seconds)
         try:
