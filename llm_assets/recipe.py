@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -148,7 +149,8 @@ def _problem(item: Any) -> str:
         return f"{key}: unknown key{' (allowed: ' + ', '.join(allowed) + ')' if allowed else ''}"
     if item["type"] == "missing":
         return f"{key}: required, and not given"
-    return f"{key} = {value!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
+    shown = re.sub(r"(://[^/\s:@]*):[^/\s@]*@", r"\1:***@", repr(value))  # no password of a URL
+    return f"{key} = {shown}: {item['msg'][0].lower()}{item['msg'][1:]}"
 
 
 def _fields_at(model: Any, location: Sequence[str | int]) -> list[str]:
