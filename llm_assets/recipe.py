@@ -25,6 +25,7 @@ from llm_assets.monitoring.config import MonitoringConfig
 from llm_assets.prompts.config import PromptsConfig
 from llm_assets.serving.config import ServingConfig
 from llm_assets.training.config import TrainingConfig
+from resources.config import StoreConfig
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECIPES = PROJECT / "recipes"
@@ -40,6 +41,7 @@ class Recipe(Section):
     name: str
     seed: int = Field(7, ge=0, description="the one seed: equal inputs give equal versions")
     threads: int = Field(2, ge=1, description="CPU threads of training and serving; part of what makes a result equal")
+    store: StoreConfig = StoreConfig()
     data: DataConfig
     prompts: PromptsConfig = PromptsConfig()
     models: ModelsConfig = ModelsConfig()
