@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from llm_assets import cli_versions
 from llm_assets.errors import UserError
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ def run(
     select: Annotated[
         str | None, typer.Option("--select", "-s", help="Dagster asset selection, e.g. '+aligned_model'.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compute anew what the store has already.")] = False,
 ) -> None:
     """Materialize what is not fresh (or what --select names) and exit; not zero when a gate fails."""
     from llm_assets.environment import enter
@@ -50,7 +52,7 @@ def run(
     from llm_assets.report import print_outcome
     from llm_assets.runs import run_graph
 
-    outcome = run_graph(select)
+    outcome = run_graph(select, force=force)
     print_outcome(outcome)
     raise typer.Exit(0 if outcome.success else 1)
 
@@ -145,6 +147,9 @@ def down(recipe: RecipeOption = None) -> None:
 
     endpoint_of(current_recipe(), home_folder()).stop()
     typer.echo("the endpoint is stopped")
+
+
+cli_versions.register(app)
 
 
 def main() -> None:

@@ -1,0 +1,61 @@
+"""The commands about versions: each finds what it needs and prints what `llm_assets.versions` gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from resources.store import ManagedStore
+
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="VERSION", help="asset, asset@<data version or release>, v3, run/<id>, a commit, or a reply's id."
+    ),
+]
+RecipeOption = Annotated[str | None, typer.Option("--recipe", "-r", help="A recipe's name or path (default: demo).")]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (lineage,):
+        app.command(rich_help_panel="Versions")(command)
+
+
+def lineage(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="VERSION", help="A version, or a reply's id; with --downstream: a row's id or source:<name>."
+        ),
+    ],
+    downstream: Annotated[
+        bool, typer.Option("--downstream", help="From a row or source to every artifact and model that saw it.")
+    ] = False,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="Show some of the rows it was made from.")] = 0,
+    recipe: RecipeOption = None,
+) -> None:
+    """Where a version comes from, down to the rows and their licences; or where a row has gone."""
+    from llm_assets.report_versions import print_lineage, print_sightings
+    from llm_assets.versions.lineage import trace
+    from llm_assets.versions.sightings import sightings
+
+    store, home = _enter(recipe)
+    if downstream:
+        print_sightings(sightings(store, home, name))
+    else:
+        print_lineage(trace(store, home, name, rows))
+
+
+def _enter(recipe: str | None) -> tuple[ManagedStore, Path]:
+    from llm_assets.environment import enter
+
+    enter(recipe)
+    import llm_assets.definitions  # noqa: F401  (declares the nodes)
+    from llm_assets.recipe import home_folder
+    from resources.workspace import open_store
+
+    return open_store(home_folder()), home_folder()
