@@ -21,7 +21,7 @@ RecipeOption = Annotated[str | None, typer.Option("--recipe", "-r", help="A reci
 
 
 def register(app: typer.Typer) -> None:
-    for command in (lineage,):
+    for command in (lineage, history, diff):
         app.command(rich_help_panel="Versions")(command)
 
 
@@ -39,7 +39,7 @@ def lineage(
     recipe: RecipeOption = None,
 ) -> None:
     """Where a version comes from, down to the rows and their licences; or where a row has gone."""
-    from llm_assets.report_versions import print_lineage, print_sightings
+    from llm_assets.report_lineage import print_lineage, print_sightings
     from llm_assets.versions.lineage import trace
     from llm_assets.versions.sightings import sightings
 
@@ -48,6 +48,41 @@ def lineage(
         print_sightings(sightings(store, home, name))
     else:
         print_lineage(trace(store, home, name, rows))
+
+
+def history(
+    asset: Annotated[str | None, typer.Argument(help="One asset: its versions. Without it: the releases.")] = None,
+    recipe: RecipeOption = None,
+) -> None:
+    """What main has held, newest first, and what each release changed."""
+    from llm_assets.report_versions import print_history, print_versions
+    from llm_assets.versions.history import releases_with_changes, versions_of
+    from llm_assets.versions.names import require_asset
+
+    store, _ = _enter(recipe)
+    if asset is None:
+        print_history(releases_with_changes(store))
+    else:
+        print_versions(versions_of(store, require_asset(store, asset)))
+
+
+def diff(
+    first: NameArgument,
+    second: NameArgument,
+    samples: Annotated[int, typer.Option("--samples", min=0, help="Rows shown of each kind of a table.")] = 3,
+    recipe: RecipeOption = None,
+) -> None:
+    """What differs between two releases, or two versions of one asset."""
+    from llm_assets.report_versions import print_changes, print_diff
+    from llm_assets.versions.diff import VersionDiff
+    from llm_assets.versions.diff import diff as compare
+
+    store, home = _enter(recipe)
+    found = compare(store, home, first, second, samples)
+    if isinstance(found, VersionDiff):
+        print_diff(found)
+    else:
+        print_changes(found)
 
 
 def _enter(recipe: str | None) -> tuple[ManagedStore, Path]:

@@ -1,161 +1,144 @@
-"""What the commands about versions print."""
+"""What `llm-assets history` and `llm-assets diff` print."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from rich.markup import escape
-from rich.table import Table
-from rich.tree import Tree
 
-from llm_assets.graph import NODES
+from llm_assets.artifacts import SAMPLES
 from llm_assets.report import HEADLINES, short
+from llm_assets.report_text import columns, cut, glance, listed, moment
 from llm_assets.terminal import console
-from llm_assets.versions.lineage import Lineage, Origin, Row
-from llm_assets.versions.sightings import Sightings
-from resources.store import Version
+from llm_assets.versions.diff import VersionDiff
+from llm_assets.versions.diff_tables import TableDiff
+from llm_assets.versions.diff_weights import WeightsDiff
+from llm_assets.versions.history import Change, Published, moved_metrics
+from resources.store import Release, Version
 
-SHOWN_SOURCES = 6
-SHOWN_PACKAGES = ("torch", "transformers", "trl", "numpy", "onnxruntime", "scikit-learn")
-
-
-def print_lineage(found: Lineage) -> None:
-    """A tree: the version, below it what it was made from; a version that has been shown is only named again."""
-    root = Tree(escape(f"lineage of {found.named.name}"), guide_style="dim")
-    reply = found.named.reply
-    if reply is not None:
-        root.add(
-            f"reply to {escape(str(reply.get('model')))} at {escape(str(reply.get('at')))}: "
-            f"{escape(_cut(reply.get('text')))} [dim]→[/] {escape(_cut(reply.get('reply')))}"
-        )
-    _branch(root, found, found.version, set())
-    console.print(root)
-    _print_environments(found)
-    if found.rows_of is None:
-        return
-    if found.rows:
-        _print_rows(found.rows, found.rows_of)
-    else:
-        console.print(
-            f"[dim]`--rows N` shows some of the rows of {found.rows_of}; `--downstream` goes the other way.[/]"
-        )
+SHOWN_PAIRS = 20
 
 
-def print_sightings(found: Sightings) -> None:
-    """Every version that saw the rows, in the order of the data's way."""
-    shown = _columns("asset", "version", "releases", "saw it", "rows", "through")
-    for sighting in found.seen:
-        rows = ", ".join(f"{count:,} {split}" for split, count in sorted(sighting.splits.items()))
-        releases = ", ".join(sighting.releases[:4]) + (" …" if len(sighting.releases) > 4 else "")
-        colour = {"trained on": "red", "measured with": "yellow", "holds": "green"}.get(sighting.how, "dim")
+def print_history(found: list[Published]) -> None:
+    """One line a release: when, which run, what it changed, and how the headline metrics moved."""
+    shown = columns("release", "at (UTC)", "run", "changed", "metrics")
+    for item in found:
+        moves = []
+        for change in item.changes:
+            for metric, (old, new) in moved_metrics(change.before, change.after).items():
+                if metric in HEADLINES and new is not None:
+                    arrow = f"{short(old)} → " if old is not None else ""
+                    moves.append(f"{change.asset} {metric} {arrow}{short(new)}")
         shown.add_row(
-            sighting.version.asset,
-            sighting.version.data_version[:12],
-            releases or "[dim]not published[/]",
-            f"[{colour}]{sighting.how}[/]",
-            rows,
-            ", ".join(sighting.through),
+            item.release.name,
+            moment(item.release.at),
+            item.run[:8] if not item.run.startswith("rollback") else item.release.message.splitlines()[0],
+            listed([change.asset if change.after else f"{change.asset} (gone)" for change in item.changes], 4),
+            escape(listed(moves, 3)),
+        )
+    console.print(shown if found else "Nothing has been published yet.")
+
+
+def print_versions(found: list[tuple[Release, Version]]) -> None:
+    """The versions of one asset, newest first, each with the release that brought it and its headline metrics."""
+    shown = columns("release", "at (UTC)", "version", "run", "code", "at a glance")
+    for release, version in found:
+        shown.add_row(
+            release.name,
+            moment(release.at),
+            version.data_version[:12],
+            str(version.metadata.get("run", ""))[:8],
+            str(version.metadata.get("code_version", "")),
+            glance(version),
         )
     console.print(shown)
-    for digest in found.packages:
-        console.print(f"The endpoint has a package that saw it: {digest[:12]}")
-    for version in found.unread:
-        console.print(f"[yellow]Not read[/]: {version.asset}@{version.data_version[:12]} is damaged or erased")
 
 
-def _branch(tree: Tree, found: Lineage, version: Version, above: set[str]) -> None:
-    asset = version.asset
-    if asset in above:
-        tree.add(f"[dim]{asset} {version.data_version[:12]} (above)[/]")
+def print_changes(found: list[Change]) -> None:
+    """What differs between two states, an asset a line."""
+    if not found:
+        console.print("The two hold the same data versions.")
         return
-    above.add(asset)
-    node = tree.add(_line(version, found.releases[asset]))
-    if settings := _settings(version):
-        node.add(f"[dim]recipe:[/] {escape(settings)}")
-    for origin in _short_origins(found.origins.get(asset, [])):
-        node.add(origin)
-    order = list(found.versions)
-    for name in sorted(version.inputs, key=order.index, reverse=True):
-        _branch(node, found, found.versions[name], above)
-
-
-def _line(version: Version, releases: list[str]) -> str:
-    metrics = version.summary.metrics
-    glance = ", ".join(f"{key} {short(metrics[key])}" for key in HEADLINES if key in metrics)
-    where = releases[-1] if releases else "not published"
-    code = version.metadata.get("code_version", "")
-    parts = [f"[bold]{version.asset}[/] {version.data_version[:12]}", where, f"code {code}", escape(glance)]
-    return " [dim]·[/] ".join(part for part in parts if part)
-
-
-def _settings(version: Version) -> str:
-    """The scalar keys of the recipe's sections that the asset depends on, as they were."""
-    recipe = version.metadata.get("recipe", {})
-    node = NODES.get(version.asset)
-    values: dict[str, object] = {}
-    for path in node.config if node else ():
-        value: object = recipe
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        if isinstance(value, Mapping):
-            values |= {f"{path}.{key}": item for key, item in value.items() if isinstance(item, str | int | float)}
-        elif isinstance(value, str | int | float):
-            values[path] = value
-    return ", ".join(f"{path}={value}" for path, value in values.items())
-
-
-def _short_origins(origins: list[Origin]) -> list[str]:
-    """One line a source and licence, the largest first; the rest as one."""
-    counts: dict[tuple[str, str], dict[str, int]] = {}
-    for origin in origins:
-        splits = counts.setdefault((origin.source, origin.licence), {})
-        splits[origin.split or ""] = splits.get(origin.split or "", 0) + origin.rows
-    ordered = sorted(counts.items(), key=lambda item: -sum(item[1].values()))
-    lines = []
-    for (source, licence), splits in ordered[:SHOWN_SOURCES]:
-        detail = ", ".join(f"{split} {rows:,}" for split, rows in sorted(splits.items()) if split)
-        terms = escape(f"({licence}; {detail})" if detail else f"({licence})")
-        lines.append(f"{sum(splits.values()):,} rows of {escape(source)} [dim]{terms}[/]")
-    if rest := ordered[SHOWN_SOURCES:]:
-        lines.append(f"[dim]{sum(sum(s.values()) for _, s in rest):,} rows of {len(rest)} more sources[/]")
-    return lines
-
-
-def _print_environments(found: Lineage) -> None:
-    """Python and packages; versions made in different environments are told apart."""
-    groups: dict[str, list[str]] = {}
-    for name, version in found.versions.items():
-        made = version.metadata.get("environment", {})
-        packages = made.get("packages", {})
-        listed = ", ".join(f"{package} {packages[package]}" for package in SHOWN_PACKAGES if package in packages)
-        text = f"Python {made.get('python')}, {listed}; {made.get('platform')}, {made.get('processor')}"
-        groups.setdefault(f"{text}; source {made.get('source')}", []).append(name)
-    for text, names in groups.items():
-        console.print(f"made with {text}", markup=False, soft_wrap=True)
-        if len(groups) > 1:
-            console.print(f"  [dim]{', '.join(names)}[/]")
-
-
-def _print_rows(rows: list[Row], table: str) -> None:
-    shown = _columns("id", "split", "source", "licence", "uri", "text", title=f"rows of {table}")
-    for row in rows:
-        shown.add_row(row.id, row.split, *(escape(part) for part in (row.source, row.licence, row.uri, _cut(row.text))))
+    shown = columns("asset", "before", "after", "metrics")
+    for change in found:
+        moves = [
+            f"{name} {'-' if old is None else short(old)} → {'-' if new is None else short(new)}"
+            for name, (old, new) in moved_metrics(change.before, change.after).items()
+        ]
+        sides = [version.data_version[:12] if version else "-" for version in (change.before, change.after)]
+        shown.add_row(change.asset, *sides, escape(listed(moves, 3)))
     console.print(shown)
+    console.print("[dim]`llm-assets diff ASSET@A ASSET@B` shows what differs in one of them.[/]")
 
 
-def _columns(*titles: str, title: str | None = None) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
-    for name in titles:
-        shown.add_column(name)
-    return shown
+def print_diff(found: VersionDiff) -> None:
+    """All that differs between two versions of an asset."""
+    console.print(
+        f"[bold]{found.before.asset}[/] {found.before.data_version[:12]} → {found.after.data_version[:12]}"
+        + (": the same content" if found.same else "")
+    )
+    for title, pairs in (
+        ("inputs", {name: tuple(p and p[:12] for p in pair) for name, pair in found.inputs.items()}),
+        ("recipe", found.recipe),
+        ("environment", found.environment),
+        ("metrics", found.metrics),
+        *((name, pairs) for name, pairs in found.keys.items()),
+    ):
+        _print_pairs(title, pairs)
+    for name, table in found.tables.items():
+        _print_table_diff(name, table)
+    for name, weights in found.weights.items():
+        _print_weights(name, weights)
+    told = {SAMPLES, *found.tables, *found.weights, *found.keys}
+    _print_pairs("bytes of other files", {name: pair for name, pair in found.files.items() if name not in told})
 
 
-def _cut(text: object, limit: int = 80) -> str:
-    flat = " ".join(str(text or "").split())
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+def _print_pairs(title: str, pairs: Mapping[str, tuple[object, ...]]) -> None:
+    if not pairs:
+        return
+    console.print(f"[bold]{escape(title)}[/]")
+    for name, (old, new) in list(pairs.items())[:SHOWN_PAIRS]:
+        console.print(f"  {name}: {_value(old)} → {_value(new)}", markup=False, soft_wrap=True)
+    if len(pairs) > SHOWN_PAIRS:
+        console.print(f"  [dim]and {len(pairs) - SHOWN_PAIRS} more[/]")
 
 
-def moment(seconds: float) -> str:
-    """A time of the epoch as people read it, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+def _print_table_diff(name: str, table: TableDiff) -> None:
+    console.print(
+        f"[bold]{name}[/] {table.rows[0]:,} → {table.rows[1]:,} rows: [green]{table.added:,} added[/], "
+        f"[red]{table.removed:,} removed[/], [yellow]{table.changed:,} changed[/]"
+        + (f", {table.touched:,} with equal content and other values" if table.touched else "")
+    )
+    if table.columns:
+        console.print(f"  columns that differ: {', '.join(f'{key} ({rows:,})' for key, rows in table.columns.items())}")
+    for mark, rows in (("[green]+[/]", table.added_samples), ("[red]-[/]", table.removed_samples)):
+        for row in rows:
+            console.print(f"  {mark} {row['id']} {escape(_text_of(row))}")
+    for old, new in table.changed_samples:
+        console.print(f"  [yellow]~[/] {old['id']} {escape(_text_of(old))}")
+        console.print(f"  [yellow]→[/] {' ' * len(old['id'])} {escape(_text_of(new))}")
+
+
+def _print_weights(name: str, weights: WeightsDiff) -> None:
+    console.print(f"[bold]{name}[/] {weights.equal} tensors equal, {len(weights.changed)} changed")
+    shown = columns("  tensor", "shape", "norm", "distance", "relative")
+    for tensor in weights.changed[:SHOWN_PAIRS]:
+        shapes = ["-" if shape is None else " x ".join(map(str, shape)) or "scalar" for shape in tensor.shapes]
+        norms = ["-" if norm is None else f"{norm:.4g}" for norm in tensor.norms]
+        shown.add_row(
+            f"  {escape(tensor.name)}",
+            shapes[0] if shapes[0] == shapes[1] else " → ".join(shapes),
+            " → ".join(norms),
+            "" if tensor.distance is None else f"{tensor.distance:.4g}",
+            "" if tensor.relative is None else f"{tensor.relative:.2%}",
+        )
+    if weights.changed:
+        console.print(shown)
+
+
+def _value(value: object) -> str:
+    return "-" if value is None else cut(short(value), 120)
+
+
+def _text_of(row: Mapping[str, object]) -> str:
+    return cut(row.get("text") or row.get("prompt"), 100)

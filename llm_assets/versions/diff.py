@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llm_assets.artifacts import Scalar, read_json
+from llm_assets.artifacts import SAMPLES, Scalar, read_json
 from llm_assets.errors import UserError
 from llm_assets.versions.diff_tables import TableDiff, diff_tables
 from llm_assets.versions.diff_weights import WeightsDiff, diff_weights
@@ -27,9 +27,9 @@ Pair = tuple[Any, Any]
 class VersionDiff:
     """Two versions of one asset. A pair is (before, after), None where one has nothing.
 
-    files: those that only one has, or whose content differs, as sizes. recipe: changed keys among those the asset
+    files: those that only one has, or whose content differs, as sizes. keys: of JSON files, by file, dotted (not of the
+    samples, which are rows). recipe: changed keys among those the asset
     depends on, or all where that is not known. environment: packages, Python, processor, code. inputs: data versions.
-    keys: of JSON files, by file, dotted.
     """
 
     before: Version
@@ -91,7 +91,7 @@ def diff_versions(store: ManagedStore, before: Version, after: Version, samples:
         keys={
             name: moved(flat(read_json(old / name)), flat(read_json(new / name)))
             for name in both
-            if name.endswith(".json") and max(files[name]) <= LARGEST_JSON
+            if name.endswith(".json") and name != SAMPLES and max(files[name]) <= LARGEST_JSON
         },
     )
 

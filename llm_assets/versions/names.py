@@ -46,9 +46,9 @@ def resolve(store: ManagedStore, home: Path, name: str) -> Named:
     asset, at, ref = name.partition("@")
     known = assets_of(store)
     if at:
-        return _one(name, _version_at(store, known, asset, ref))
+        return _one(name, _version_at(store, asset, ref))
     if asset in known:
-        return _one(name, _version_at(store, known, asset, MAIN))
+        return _one(name, _version_at(store, asset, MAIN))
     state = state_named(store, name)
     if state is not None:
         return Named(name, state, store.heads(state))
@@ -90,6 +90,14 @@ def state_named(store: ManagedStore, name: str) -> str | None:
     if _hexadecimal(name):
         return next((release.commit for release in releases if release.commit.startswith(name)), None)
     return None
+
+
+def require_asset(store: ManagedStore, name: str) -> str:
+    """`name`, if there is such an asset. Raises UserError that lists what is near."""
+    known = assets_of(store)
+    if name not in known:
+        raise UserError(f"{name!r} is no asset. {_near(store, known, name)}")
+    return name
 
 
 def release_names(store: ManagedStore) -> dict[tuple[str, str], list[str]]:
@@ -144,9 +152,8 @@ def _one(name: str, version: Version) -> Named:
     return Named(name, version.commit, {version.asset: version}, version)
 
 
-def _version_at(store: ManagedStore, known: list[str], asset: str, ref: str) -> Version:
-    if asset not in known:
-        raise UserError(f"{asset!r} is no asset. {_near(store, known, asset)}")
+def _version_at(store: ManagedStore, asset: str, ref: str) -> Version:
+    require_asset(store, asset)
     state = state_named(store, ref)
     if state is not None:
         version = store.heads(state).get(asset)
