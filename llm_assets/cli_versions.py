@@ -21,7 +21,7 @@ RecipeOption = Annotated[str | None, typer.Option("--recipe", "-r", help="A reci
 
 
 def register(app: typer.Typer) -> None:
-    for command in (lineage, history, diff):
+    for command in (lineage, history, diff, rollback):
         app.command(rich_help_panel="Versions")(command)
 
 
@@ -83,6 +83,29 @@ def diff(
         print_diff(found)
     else:
         print_changes(found)
+
+
+def rollback(
+    release: Annotated[str, typer.Argument(help="A release, as `llm-assets history` lists them.")],
+    recipe: RecipeOption = None,
+) -> None:
+    """Make main and the endpoint what they were at an earlier release, with no failed request."""
+    import dagster as dg
+
+    from llm_assets.publish import report_versions
+    from llm_assets.recipe import current_recipe
+    from llm_assets.report_changes import print_rollback
+    from llm_assets.versions.rollback import roll_back
+    from resources.endpoint import endpoint_of
+    from sensors.degradation import IN_FLIGHT
+
+    store, home = _enter(recipe)
+    done = roll_back(store, endpoint_of(current_recipe(), home), release)
+    with dg.DagsterInstance.get() as instance:
+        moved = {change.asset: change.after for change in done.changes if change.after}
+        report_versions(instance, moved, f"main went back to {done.target.name}")
+        in_flight = [run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))]
+    print_rollback(done, in_flight)
 
 
 def _enter(recipe: str | None) -> tuple[ManagedStore, Path]:

@@ -64,9 +64,12 @@ def judge(
     tolerance: float,
     threads: int,
     same: bool = False,
+    withdrawn: bool = False,
     progress: Progress = no_progress,
 ) -> Verdict:
-    """Whether `challenger` is to be served. same: the champion is this very package."""
+    """Whether `challenger` is to be served. same: the champion is this very package. withdrawn: people went back
+    from the challenger.
+    """
     new = accuracy(challenger, rows, threads, progress)
     if champion is None:
         return Verdict("deploy", "nothing was being served", new, None, len(rows))
@@ -76,6 +79,8 @@ def judge(
         old = accuracy(champion, rows, threads, progress)
     except (UserError, KeyError, OSError) as error:
         return Verdict("deploy", f"the champion cannot be read any more ({error})", new, None, len(rows))
+    if withdrawn:
+        return Verdict("keep", "people went back from this package (`llm-assets rollback`)", new, old, len(rows))
     if new >= old - tolerance:
         return Verdict("deploy", f"accuracy {new:.4f} against the champion's {old:.4f}", new, old, len(rows))
     return Verdict(
