@@ -21,7 +21,7 @@ RecipeOption = Annotated[str | None, typer.Option("--recipe", "-r", help="A reci
 
 
 def register(app: typer.Typer) -> None:
-    for command in (lineage, history, diff, rollback):
+    for command in (lineage, history, diff, reproduce, rollback):
         app.command(rich_help_panel="Versions")(command)
 
 
@@ -83,6 +83,22 @@ def diff(
         print_diff(found)
     else:
         print_changes(found)
+
+
+def reproduce(
+    version: NameArgument,
+    only: Annotated[bool, typer.Option("--only", help="This asset alone, from its stored inputs.")] = False,
+    recipe: RecipeOption = None,
+) -> None:
+    """Compute a version again in isolation and compare; not zero when anything differs."""
+    from llm_assets.report_changes import print_reproduction
+    from llm_assets.versions.names import resolve_one
+    from llm_assets.versions.reproduce import reproduce as make_again
+
+    store, home = _enter(recipe)
+    done = make_again(store, home, resolve_one(store, home, version)[1], only)
+    print_reproduction(done)
+    raise typer.Exit(0 if done.same else 1)
 
 
 def rollback(

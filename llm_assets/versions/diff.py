@@ -73,7 +73,7 @@ def diff(store: ManagedStore, home: Path, first: str, second: str, samples: int 
 def diff_versions(store: ManagedStore, before: Version, after: Version, samples: int = 3) -> VersionDiff:
     """All that differs between two versions of one asset."""
     old, new = store.checkout(before), store.checkout(after)
-    files = _changed_files(old, new)
+    files = changed_files(old, new)
     both = [name for name, (was, is_) in files.items() if was is not None and is_ is not None]
     return VersionDiff(
         before=before,
@@ -126,7 +126,7 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
     return found
 
 
-def _changed_files(old: Path, new: Path) -> dict[str, Pair]:
+def changed_files(old: Path, new: Path) -> dict[str, Pair]:
     """path -> sizes, of the files that are not the same; equal contents are one file of the store, linked."""
     names = [{p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} for folder in (old, new)]
     found: dict[str, Pair] = {}
