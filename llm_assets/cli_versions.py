@@ -21,7 +21,7 @@ RecipeOption = Annotated[str | None, typer.Option("--recipe", "-r", help="A reci
 
 
 def register(app: typer.Typer) -> None:
-    for command in (lineage, history, diff, reproduce, rollback):
+    for command in (lineage, history, diff, reproduce, rollback, erase, gc):
         app.command(rich_help_panel="Versions")(command)
 
 
@@ -108,20 +108,72 @@ def rollback(
     """Make main and the endpoint what they were at an earlier release, with no failed request."""
     import dagster as dg
 
-    from llm_assets.publish import report_versions
+    from llm_assets.publish import report_versions, runs_in_flight
     from llm_assets.recipe import current_recipe
     from llm_assets.report_changes import print_rollback
     from llm_assets.versions.rollback import roll_back
     from resources.endpoint import endpoint_of
-    from sensors.degradation import IN_FLIGHT
 
     store, home = _enter(recipe)
     done = roll_back(store, endpoint_of(current_recipe(), home), release)
     with dg.DagsterInstance.get() as instance:
         moved = {change.asset: change.after for change in done.changes if change.after}
         report_versions(instance, moved, f"main went back to {done.target.name}")
-        in_flight = [run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))]
-    print_rollback(done, in_flight)
+        print_rollback(done, [run.run_id for run in runs_in_flight(instance)])
+
+
+def erase(
+    name: Annotated[str, typer.Argument(metavar="ROW|source:NAME", help="A row's id or content hash, or a source.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only name what saw it.")] = False,
+    recipe: RecipeOption = None,
+) -> None:
+    """Erase a row, or a source, from every artifact and model that saw it, and prove it."""
+    import dagster as dg
+
+    from llm_assets.recipe import current_recipe
+    from llm_assets.report import print_outcome
+    from llm_assets.report_changes import print_erasure, print_to_erase
+    from llm_assets.runs import run_graph
+    from llm_assets.versions.erase import erase as take_out
+    from llm_assets.versions.erase import to_erase
+    from resources.endpoint import endpoint_of
+
+    def rebuild(assets: list[str]) -> str:
+        outcome = run_graph(" or ".join(assets))
+        print_outcome(outcome)
+        return "" if outcome.success else f"run {outcome.run_id} did not succeed"
+
+    store, home = _enter(recipe)
+    print_to_erase(to_erase(store, home, name))
+    if dry_run:
+        return
+    with dg.DagsterInstance.get() as instance:
+        endpoint = endpoint_of(current_recipe(), home)
+        done = take_out(store, home, name, endpoint=endpoint, instance=instance, rebuild=rebuild)
+    print_erasure(done)
+    raise typer.Exit(0 if done.complete else 1)
+
+
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+    keep_days: Annotated[
+        float, typer.Option("--keep-days", min=0, help="How long the branches of failed runs stay.")
+    ] = 14,
+    recipe: RecipeOption = None,
+) -> None:
+    """Remove what no release, no run in flight and no recent run refers to."""
+    import dagster as dg
+
+    from llm_assets.materialize import run_branch
+    from llm_assets.publish import close_dead_runs, runs_in_flight
+    from llm_assets.report_changes import print_garbage
+    from llm_assets.versions.retention import collect
+
+    store, _ = _enter(recipe)
+    with dg.DagsterInstance.get() as instance:
+        close_dead_runs(instance)
+        in_flight = {run_branch(run) for run in runs_in_flight(instance)}
+    print_garbage(collect(store, in_flight, keep_days, dry_run), dry_run)
 
 
 def _enter(recipe: str | None) -> tuple[ManagedStore, Path]:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from llm_assets.materialize import PROCESS_TAG, process_alive, run_branch
 from resources.store import Release, Version, VersionStore
+
+IN_FLIGHT = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def publish_run(run: dg.DagsterRun, store: VersionStore) -> Release | None:
@@ -40,6 +48,11 @@ def report_versions(instance: dg.DagsterInstance, versions: Mapping[str, Version
                 tags={DATA_VERSION_TAG: version.data_version, **inputs},
             )
         )
+
+
+def runs_in_flight(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+    """The runs that are not over."""
+    return instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_assets.artifacts import DOCUMENTS, Progress, Summary, no_progress, write_table
 from llm_assets.data.config import DataConfig, Files, InstalledPackages, Source
+from llm_assets.data.erasure import erased_state, load_erased
 from llm_assets.data.feedback import feedback_state, read_feedback
 from llm_assets.data.files import files_state, read_files
 from llm_assets.data.packages import packages_state, read_packages
@@ -38,6 +39,8 @@ def read_sources(
     if not rows:
         raise UserError("data.sources: the sources hold no documents; add one that does")
     unique_ids(rows)
+    erased = load_erased(home)
+    rows = [row for row in rows if not erased.names(row)]
     progress(len(sources), len(sources), f"{len(rows):,} documents")
     return documents_table(rows)
 
@@ -76,7 +79,7 @@ def sources_state(data: DataConfig, home: Path, root: Path = PROJECT) -> str:
             parts.append(files_state(source, root))
         else:
             parts.append(feedback_state(source, home))
-    return ";".join(parts)
+    return ";".join(parts) + erased_state(home)
 
 
 def _read(source: Source, home: Path, root: Path, progress: Progress) -> list[dict[str, Any]]:

@@ -52,6 +52,7 @@ def deploy_candidate(
         threads=threads,
         same=bool(current and current["digest"] == digest),
         withdrawn=digest in endpoint.withdrawn(),
+        champion_withdrawn=bool(current and current["digest"] in endpoint.withdrawn()),
         progress=progress,
     )
     serving = digest if verdict.decision == "deploy" else str(current["digest"]) if current else digest

@@ -53,7 +53,7 @@ def copy(small_session, tmp_path, monkeypatch) -> Small:
     shutil.copytree(small_session.home, made.home, copy_function=os.link)
     made.recipe.write_text(small_session.recipe.read_text())
     made.feedback = small_session.feedback
-    for name, value in made.environment.items():
+    for name, value in (made.environment | {"DAGSTER_HOME": "", "LLM_ASSETS_SET": "[]"}).items():
         monkeypatch.setenv(name, value)
     return made
 

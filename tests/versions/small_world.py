@@ -69,6 +69,12 @@ class Small:
         self.home, self.recipe = folder / "home", folder / "small.yaml"
         self.store = open_store(self.home)
 
+    def enter(self) -> None:
+        from llm_assets.environment import enter
+
+        enter(str(self.recipe))
+        import llm_assets.definitions  # noqa: F401  (declares the nodes)
+
     @property
     def environment(self) -> dict[str, str]:
         return {"LLM_ASSETS_HOME": str(self.home), "LLM_ASSETS_RECIPE": str(self.recipe)}
