@@ -9,6 +9,7 @@ import dagster as dg
 from llm_assets.materialize import PROCESS_TAG, process_alive, run_branch
 from resources.store import Release, Version, VersionStore
 
+RELEASE_TAG = "llm-assets/release"  # on a run: what it was published as
 IN_FLIGHT = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,

@@ -56,7 +56,7 @@ def run_graph(select: str | None = None, force: bool = False) -> Outcome:
 
     from llm_assets.definitions import defs
     from llm_assets.materialize import FORCE_TAG
-    from llm_assets.publish import close_dead_runs, publish_run
+    from llm_assets.publish import RELEASE_TAG, close_dead_runs, publish_run
 
     recipe, home = current_recipe(), home_folder()
     store = open_store(home)
@@ -80,7 +80,9 @@ def run_graph(select: str | None = None, force: bool = False) -> Outcome:
         )
         run = instance.get_run_by_id(result.run_id)
         if result.success and run is not None:
-            publish_run(run, store)
+            release = publish_run(run, store)
+            if release is not None:
+                instance.add_run_tags(run.run_id, {RELEASE_TAG: release.name})
     return Outcome(
         success=result.success,
         assets=len(every),
