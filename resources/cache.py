@@ -4,8 +4,8 @@
     checkouts/             read-only folders of hard links into it, one per data version
 
 A data version is DVC's hash of a directory: the md5 of the list of its files and their md5s. Equal content has an equal
-version on any machine and in any store. What is here is on the disk before its hash is given out, and is hashed again
-before it is read; damaged content is set aside, so that the next one with this hash takes its place.
+version on any machine and in any store. What is here is hashed again before it is read; damaged content is set aside,
+so that the next one with this hash takes its place.
 
 Adding takes longer than committing what was added, and a removal in between would take it away again. So whoever adds
 holds `using` until a reference names what was added, and removals wait for all of these under `removing`. Both are
@@ -22,22 +22,22 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from llm_assets.errors import UserError
-from resources.durable import make_folder, sync
+from resources.durable import Unsynced, make_folder, sync, workers
 
 LIST = ".dir"
 PARTIAL, DAMAGED = ".partial", ".damaged"
 # What `complete` hashes at once (half a second); larger versions it only looks for, as they are hashed when read.
 AFFORDABLE = 256 * 2**20
+LARGE = 2**20
 
 
-Write = Callable[[Path], None]  # fills the file it is given
+Write = Callable[[Path], object]  # fills the file it is given
 
 
 @dataclass(frozen=True)
@@ -62,40 +62,33 @@ class ContentCache:
         """Nobody adds meanwhile."""
         return self._lock(fcntl.LOCK_EX)
 
-    def add(self, directory: Path) -> tuple[str, int, int]:
+    def add(self, directory: Path, unsynced: Unsynced | None = None) -> tuple[str, int, int]:
         """Link the files of `directory` in; (data version, bytes, number of files).
 
         The caller holds `using`, and removes `directory`: its files and the contents here are the same, now read-only.
+        `unsynced` gains what the disk may not have yet.
         """
         paths = [Path(folder, name) for folder, _, names in os.walk(directory, followlinks=True) for name in names]
         if any(path.name == ".dvcignore" for path in paths):
             raise UserError(f"{directory}: a file of an artifact cannot be named .dvcignore (DVC would not read it)")
-        with ThreadPoolExecutor(4) as pool:  # the disk takes the files while they are hashed
-            flushed = [pool.submit(sync, path) for path in paths]
-            digests = list(pool.map(md5, paths))
-            for done in flushed:
-                done.result()
+        sizes = [path.stat().st_size for path in paths]
+        # The disk takes large files while they are hashed.
+        large = [path for path, size in zip(paths, sizes, strict=True) if size > LARGE and unsynced is not None]
+        synced = [workers().submit(sync, path) for path in large]
+        digests = list(workers().map(md5, paths))
+        for done in synced:
+            done.result()
         for path, digest in zip(paths, digests, strict=True):
-            self._keep(digest, partial(_link, path))
-        files = [
-            StoredFile(path.relative_to(directory).as_posix(), digest)
-            for path, digest in zip(paths, digests, strict=True)
-        ]
-        return self.add_list(files), sum(path.stat().st_size for path in paths), len(files)
+            self._keep(digest, partial(_link, path), unsynced)
+        files = [StoredFile(p.relative_to(directory).as_posix(), d) for p, d in zip(paths, digests, strict=True)]
+        return self.add_list(files, unsynced), sum(sizes), len(files)
 
-    def add_list(self, files: Sequence[StoredFile]) -> str:
-        """Write the file list of a version; its data version. All that it names is on the disk then."""
+    def add_list(self, files: Sequence[StoredFile], unsynced: Unsynced | None = None) -> str:
+        """Write the file list of a version whose contents are here, or come from elsewhere; its data version."""
         listing = sorted(({"md5": file.md5, "relpath": file.path} for file in files), key=lambda item: item["relpath"])
         data = json.dumps(listing, sort_keys=True).encode()
         digest = hashlib.md5(data, usedforsecurity=False).hexdigest() + LIST
-
-        def write(temporary: Path) -> None:
-            temporary.write_bytes(data)
-            sync(temporary)
-
-        self._keep(digest, write)
-        for folder in {self.object(name).parent for name in [digest, *(file.md5 for file in files)]}:
-            sync(folder)
+        self._keep(digest, lambda temporary: temporary.write_bytes(data), unsynced)
         return digest
 
     def receive(self, digest: str, write: Write) -> None:
@@ -109,9 +102,8 @@ class ContentCache:
             found = md5(temporary)
             if found != digest.removesuffix(LIST):
                 raise UserError(f"object {digest} came with other content (md5 {found}): it was not kept")
-            sync(temporary)
 
-        self._keep(digest, verified)
+        self._keep(digest, verified, None)
 
     def files(self, asset: str, data_version: str) -> list[StoredFile]:
         """The files of a version. Raises UserError when the list is damaged or missing."""
@@ -170,19 +162,20 @@ class ContentCache:
     def object(self, digest: str) -> Path:
         return self.objects / digest[:2] / digest[2:]
 
-    def _keep(self, digest: str, write: Write) -> None:
+    def _keep(self, digest: str, write: Write, unsynced: Unsynced | None) -> None:
         """Put what `write` makes in the place of `digest`, unless that is here as it should be."""
         target = self.object(digest)
-        if not _harm(target, digest):
-            return
-        make_folder(target.parent)
-        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}{PARTIAL}")
-        try:
-            write(temporary)
-            temporary.chmod(0o444)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        if _harm(target, digest):
+            make_folder(target.parent, unsynced)
+            temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}{PARTIAL}")
+            try:
+                write(temporary)
+                temporary.chmod(0o444)
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
+        if unsynced is not None:
+            unsynced |= {target, target.parent}  # what was here is perhaps another writer's, and not on the disk yet
 
     def _links(self, folder: Path, files: Sequence[StoredFile]) -> bool:
         """Whether a checkout holds links to these files and nothing else."""
@@ -212,7 +205,6 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-        sync(target)
 
 
 _verified: dict[Path, tuple[str, int, int, int]] = {}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from llm_assets.errors import UserError
 from resources import git
 from resources.cache import ContentCache
+from resources.durable import Unsynced, sync_all
 from resources.dvc_records import (
     Entry,
     assets_at,
@@ -57,9 +58,11 @@ class DvcStore:
     def open_branch(self, branch: str) -> None:
         with locked(self.root) as repo:
             if git.read_ref(repo, branch_ref(branch)) is None:
-                main = git.read_ref(repo, branch_ref(MAIN)) or first_commit(repo, self.root / "cache")
-                git.move_ref(repo, base_ref(branch), main)
-                git.move_ref(repo, branch_ref(branch), main)
+                unsynced: Unsynced = set()
+                main = git.read_ref(repo, branch_ref(MAIN)) or first_commit(repo, self.root / "cache", unsynced)
+                git.move_ref(repo, base_ref(branch), main, unsynced)
+                git.move_ref(repo, branch_ref(branch), main, unsynced)
+                sync_all(unsynced)
 
     def write(
         self,
@@ -74,13 +77,14 @@ class DvcStore:
         if not any(path.is_file() for path in directory.rglob("*")):
             raise UserError(f"{asset} wrote no file: an artifact holds at least one")
         with self._cache.using():
-            data_version, size, count = self._cache.add(directory)
+            unsynced: Unsynced = set()
+            data_version, size, count = self._cache.add(directory, unsynced)
             with opened(self.root) as repo:
                 entry = (
-                    git.write_blob(repo, pointer(asset, data_version, size, count)),
-                    git.write_blob(repo, record(asset, fingerprint, inputs, metadata)),
+                    git.write_blob(repo, pointer(asset, data_version, size, count), unsynced),
+                    git.write_blob(repo, record(asset, fingerprint, inputs, metadata), unsynced),
                 )
-            return self._commit(branch, asset, entry)
+            return self._commit(branch, asset, entry, unsynced)
 
     def adopt(self, branch: str, version: Version) -> Version:
         with self._cache.using():
@@ -90,7 +94,7 @@ class DvcStore:
                 self._refuse_unreadable(repo, version)
                 if head and assets_at(repo, head).get(version.asset) == entry:
                     return version
-            return self._commit(branch, version.asset, entry)
+            return self._commit(branch, version.asset, entry, set())
 
     def find(self, asset: str, fingerprint: str) -> Version | None:
         with opened(self.root) as repo:
@@ -127,8 +131,11 @@ class DvcStore:
             last = read_release(repo, main)
             name = f"v{int(last.name[1:]) + 1 if last else 1}"
             files = tree_files(git.files_at(repo, main), merged)
-            commit = git.write_commit(repo, files, [main, head], release_message(name, branch, message))
-            git.move_ref(repo, branch_ref(MAIN), commit)
+            unsynced: Unsynced = set()
+            commit = git.write_commit(repo, files, [main, head], release_message(name, branch, message), unsynced)
+            sync_all(unsynced)
+            git.move_ref(repo, branch_ref(MAIN), commit, unsynced)
+            sync_all(unsynced)
             settle(repo)
             return read_release(repo, commit)
 
@@ -166,16 +173,23 @@ class DvcStore:
             for asset, entry in assets.items():
                 self._refuse_unreadable(repo, read_version(repo, wanted, asset, entry))
             files = tree_files(git.files_at(repo, main), assets)
-            commit = git.write_commit(repo, files, [head], f"reset to {ref}\n\nbranch: {branch}")
-            git.move_ref(repo, base_ref(branch), main)  # what `main` has gained since is to go as well
-            git.move_ref(repo, branch_ref(branch), commit)
+            unsynced: Unsynced = set()
+            commit = git.write_commit(repo, files, [head], f"reset to {ref}\n\nbranch: {branch}", unsynced)
+            sync_all(unsynced)
+            git.move_ref(repo, base_ref(branch), main, unsynced)  # what `main` has gained since is to go as well
+            git.move_ref(repo, branch_ref(branch), commit, unsynced)
+            sync_all(unsynced)
 
     def forget(self, versions: Collection[Version]) -> int:
         with self._cache.removing(), locked(self.root) as repo:
+            unsynced: Unsynced = set()
             for version in versions:
                 commit = git.read_ref(repo, version_ref(version)) or version.commit.encode()
-                git.move_ref(repo, erased_ref(version), git.commit_at(repo, commit).id)
-                git.remove_ref(repo, version_ref(version))
+                git.move_ref(repo, erased_ref(version), git.commit_at(repo, commit).id, unsynced)
+            sync_all(unsynced)
+            for version in versions:
+                git.remove_ref(repo, version_ref(version), unsynced)
+            sync_all(unsynced)
             return keep_only(self._cache, live_contents(repo))
 
     def collect(self, keep: Collection[str], dry_run: bool = False) -> Garbage:
@@ -192,18 +206,20 @@ class DvcStore:
     def _cache(self) -> ContentCache:
         return ContentCache(self.root)
 
-    def _commit(self, branch: str, asset: str, entry: Entry) -> Version:
+    def _commit(self, branch: str, asset: str, entry: Entry, unsynced: Unsynced) -> Version:
         with locked(self.root) as repo:
             head = git.read_ref(repo, branch_ref(branch))
             if head is None or branch == MAIN:
                 raise UserError(f"branch {branch!r} is not a run's branch in the store: open it before writing {asset}")
             files = git.files_at(repo, head)
             files = tree_files(files, entries(files) | {asset: entry})
-            commit = git.write_commit(repo, files, [head], f"{asset}\n\nbranch: {branch}")
+            commit = git.write_commit(repo, files, [head], f"{asset}\n\nbranch: {branch}", unsynced)
             version = read_version(repo, commit, asset, entry)
-            git.remove_ref(repo, erased_ref(version))
-            git.move_ref(repo, version_ref(version), commit)
-            git.move_ref(repo, branch_ref(branch), commit)
+            sync_all(unsynced)
+            git.remove_ref(repo, erased_ref(version), unsynced)
+            git.move_ref(repo, version_ref(version), commit, unsynced)
+            git.move_ref(repo, branch_ref(branch), commit, unsynced)
+            sync_all(unsynced)
         return version
 
     def _merged(self, repo: Repo, branch: str) -> dict[str, Entry]:

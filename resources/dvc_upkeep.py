@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resources import git
+from resources.durable import Unsynced, sync_all
 from resources.dvc_records import (
     Entry,
     assets_at,
@@ -73,10 +74,13 @@ def plan_collection(repo: Repo, keep: Collection[str]) -> Plan:
 
 def carry_out(repo: Repo, plan: Plan) -> None:
     """Move the references; contents and objects are then nobody's. The caller holds the store's lock."""
+    unsynced: Unsynced = set()
     for commit in sorted(plan.lineage):
-        git.move_ref(repo, LINEAGE + commit.decode(), git.commit_at(repo, commit).id)
+        git.move_ref(repo, LINEAGE + commit.decode(), git.commit_at(repo, commit).id, unsynced)
+    sync_all(unsynced)
     for ref in plan.refs:
-        git.remove_ref(repo, ref)
+        git.remove_ref(repo, ref, unsynced)
+    sync_all(unsynced)
 
 
 def live_contents(repo: Repo) -> set[str]:

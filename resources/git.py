@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from llm_assets.errors import UserError
 from resources import durable
+from resources.durable import Unsynced
 
 if TYPE_CHECKING:
     from dulwich.objects import Commit, ObjectID, ShaFile, Tree
@@ -54,28 +55,26 @@ def read_ref(repo: Repo, name: str) -> ObjectID | None:
     )
 
 
-def move_ref(repo: Repo, name: str, commit: ObjectID) -> None:
+def move_ref(repo: Repo, name: str, commit: ObjectID, unsynced: Unsynced) -> None:
     """Move a reference. The caller holds the store's lock, so a `.lock` file here is a dead writer's."""
-    from dulwich.objects import ObjectID
-
     path = Path(repo.controldir(), name)
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    durable.make_folder(path.parent)
-    found = repo.refs.read_ref(_ref(name))
-    expected = ObjectID(found) if found and _is_name(found) else None
-    if not repo.refs.set_if_equals(_ref(name), expected, commit):
-        raise RuntimeError(f"reference {name} moved without the store's lock")
-    durable.sync(path.parent)
-    durable.write(_copy(repo, name), commit + b"\n", flush=False)
+    durable.write(path, commit + b"\n", unsynced, partial=f"{path.name}.lock")
+    durable.write(_copy(repo, name), commit + b"\n", None)
 
 
-def remove_ref(repo: Repo, name: str) -> None:
+def remove_ref(repo: Repo, name: str, unsynced: Unsynced) -> None:
     """Remove a reference, if it is there. The caller holds the store's lock."""
     path = Path(repo.controldir(), name)
     for lock in (path.with_name(path.name + ".lock"), Path(repo.controldir(), "packed-refs.lock")):
         lock.unlink(missing_ok=True)
     _copy(repo, name).unlink(missing_ok=True)
-    repo.refs.remove_if_equals(_ref(name), None)
+    if path.parent.is_dir():
+        repo.refs.remove_if_equals(_ref(name), None)
+        folder = path.parent
+        while not folder.is_dir():  # it was empty then, and has gone with the reference
+            unsynced.discard(folder)
+            folder = folder.parent
+        unsynced.add(folder)
 
 
 def refs_under(repo: Repo, prefix: str) -> list[str]:
@@ -106,34 +105,35 @@ def read_blob(repo: Repo, blob: bytes) -> bytes:
     return load(repo, blob).as_raw_string()
 
 
-def write_blob(repo: Repo, data: bytes) -> ObjectID:
+def write_blob(repo: Repo, data: bytes, unsynced: Unsynced) -> ObjectID:
     from dulwich.objects import Blob
 
-    return save(repo, Blob.from_string(data))
+    return save(repo, Blob.from_string(data), unsynced)
 
 
-def write_tree(repo: Repo, files: dict[bytes, ObjectID], folders: Iterable[bytes] = (b".dvc",)) -> ObjectID:
-    """A tree of files and folders by name."""
+def write_tree(repo: Repo, files: dict[bytes, ObjectID], unsynced: Unsynced) -> ObjectID:
+    """A tree of files by name; the one folder among them is `.dvc`."""
     from dulwich.objects import Tree
 
     tree = Tree()
     for name, item in files.items():
-        tree.add(name, FOLDER if name in folders else 0o100644, item)
-    return save(repo, tree)
+        tree.add(name, FOLDER if name == b".dvc" else 0o100644, item)
+    return save(repo, tree, unsynced)
 
 
-def write_commit(repo: Repo, files: dict[bytes, ObjectID], parents: list[ObjectID], message: str) -> ObjectID:
-    """A commit of a flat tree; the one folder among `files` is `.dvc`."""
+def write_commit(
+    repo: Repo, files: dict[bytes, ObjectID], parents: list[ObjectID], message: str, unsynced: Unsynced
+) -> ObjectID:
     from dulwich.objects import Commit
 
     commit = Commit()
-    commit.tree, commit.parents = write_tree(repo, files), parents
+    commit.tree, commit.parents = write_tree(repo, files, unsynced), parents
     commit.author = commit.committer = AUTHOR
     commit.author_time = commit.commit_time = int(time.time())
     commit.author_timezone = commit.commit_timezone = 0
     commit.encoding = b"UTF-8"
     commit.message = message.encode()
-    return save(repo, commit)
+    return save(repo, commit, unsynced)
 
 
 def load(repo: Repo, name: bytes) -> ShaFile:
@@ -150,17 +150,18 @@ def load(repo: Repo, name: bytes) -> ShaFile:
                 "and so is its copy: put the repository back from a clone, or remove the store and start afresh."
             )
         log.warning("%s was damaged or missing; it is put back from its copy", _loose(repo, name))
-        durable.write(_loose(repo, name), copy)
+        durable.write(_loose(repo, name), copy, None)
     kind, _, body = found.partition(b"\0")
     return ShaFile.from_raw_string(KINDS[kind.partition(b" ")[0]], body, ObjectID(name))
 
 
-def save(repo: Repo, item: ShaFile) -> ObjectID:
+def save(repo: Repo, item: ShaFile, unsynced: Unsynced) -> ObjectID:
     """Write an object, and its copy, unless it is there undamaged."""
     data = item.as_legacy_object()
-    for path, flush in ((_copy(repo, item.id.decode()), False), (_loose(repo, item.id), True)):
+    for path, to_sync in ((_copy(repo, item.id.decode()), None), (_loose(repo, item.id), unsynced)):
         if _unpacked(_read(path), item.id) is None:
-            durable.write(path, data, flush=flush)
+            durable.write(path, data, to_sync)
+    unsynced |= {_loose(repo, item.id), _loose(repo, item.id).parent}  # another writer's may not be on the disk yet
     return item.id
 
 
@@ -174,7 +175,7 @@ def known(repo: Repo, name: bytes) -> bool:
 
 
 def reachable(repo: Repo, commits: Iterable[bytes]) -> set[bytes]:
-    """The names of all objects that these commits lead to, through parents and trees."""
+    """The names of all objects that these commits lead to, each read and so verified."""
     from dulwich.objects import Commit, Tag, Tree
 
     found: set[bytes] = set()
@@ -188,8 +189,7 @@ def reachable(repo: Repo, commits: Iterable[bytes]) -> set[bytes]:
         if isinstance(item, Commit):
             queue += [item.tree, *item.parents]
         elif isinstance(item, Tree):
-            queue += [entry.sha for entry in item.items() if entry.mode == FOLDER]
-            found |= {entry.sha for entry in item.items() if entry.mode != FOLDER}
+            queue += [entry.sha for entry in item.items()]
         elif isinstance(item, Tag):
             queue.append(item.object[1])
     return found
