@@ -49,7 +49,10 @@ def batch_steps(config: CleanConfig) -> list[Step]:
     steps.append(length_step(config))
     if config.language.enabled:
         steps.append(language_step(config.language))
-    return steps + quality_steps(config.quality)
+    steps += quality_steps(config.quality)
+    if config.quality.c4.enabled:  # which drops lines
+        steps.append(length_step(config, "length_left"))
+    return steps
 
 
 def clean_batch(config_json: str, seed: int, batch: pa.RecordBatch) -> Cleaned:

@@ -17,7 +17,7 @@ from llm_assets.data.clean_config import LabelErrorsConfig
 from llm_assets.data.config import DecontaminateConfig
 from llm_assets.data.decontaminate import decontaminate_step, evaluation_ngrams
 from llm_assets.data.dedup import REASONS, DuplicateIndex, DuplicateRows
-from llm_assets.data.feedback import FEEDBACK
+from llm_assets.data.sources.feedback import FEEDBACK
 from llm_assets.data.steps import Outcome, Step, with_column
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,66 @@ def documents_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
+class RepeatedIds:
+    """Makes ids unique over all batches: two rows of one uri (a function defined twice) get ids of their own, in order.
+
+    It remembers eight bytes a row, in sorted runs that are merged as they grow.
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[Any] = []
+        self._counts: dict[int, int] = {}
+
+    def mend(self, documents: pa.RecordBatch) -> pa.RecordBatch:
+        """`documents` (document schema) with new uris and ids for rows whose id was there before."""
+        import numpy as np
+        import pyarrow as pa
+
+        ids = documents["id"].to_pylist()
+        keys = np.array([_key(name) for name in ids], dtype=np.uint64)
+        distinct, first = np.unique(keys, return_index=True)
+        again = np.ones(len(keys), dtype=bool)
+        again[first] = self._known(distinct)
+        self._remember(distinct)
+        if not again.any():
+            return documents
+        uris, sources = documents["uri"].to_pylist(), documents["source"].to_pylist()
+        for row in np.flatnonzero(again):
+            key = int(keys[row])
+            count = self._counts[key] = self._counts.get(key, 1) + 1
+            uris[row] = f"{uris[row]}~{count}"
+            ids[row] = document_id(sources[row], uris[row])
+        schema = documents.schema
+        for name, values in (("id", ids), ("uri", uris)):
+            documents = documents.set_column(schema.get_field_index(name), schema.field(name), pa.array(values))
+        return documents
+
+    def _known(self, keys: Any) -> Any:
+        import numpy as np
+
+        known = np.zeros(len(keys), dtype=bool)
+        for run in self._runs:
+            places = np.searchsorted(run, keys)
+            known |= run[np.minimum(places, len(run) - 1)] == keys
+        return known
+
+    def _remember(self, keys: Any) -> None:
+        import numpy as np
+
+        if len(keys):
+            self._runs.append(keys)
+        while len(self._runs) > 1 and len(self._runs[-2]) <= 2 * len(self._runs[-1]):
+            last = self._runs.pop()
+            self._runs[-1] = np.union1d(self._runs[-1], last)
+
+
+def _key(name: str) -> int:
+    try:
+        return int(name, 16) if len(name) == 16 else int(text_hash(name), 16)
+    except ValueError:
+        return int(text_hash(name), 16)
+
+
 class TableWriter:
     """`artifacts.write_table` for batches as they come: the file is there when all of it is, and not before.
 
@@ -48,7 +109,8 @@ class TableWriter:
     def __enter__(self) -> TableWriter:
         import pyarrow.parquet as pq
 
-        self._writer = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
+        self._sink = self._partial.open("wb")
+        self._writer = pq.ParquetWriter(self._sink, self._schema, compression="zstd")
         self._waiting: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
         return self
@@ -70,12 +132,16 @@ class TableWriter:
             batch = batch.slice(part.num_rows)
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-        if kind is None:
-            self._partial.replace(self._path)
-        else:
+        try:
+            if kind is None:
+                self._flush()
+            self._writer.close()
+            if kind is None:
+                self._partial.replace(self._path)
+        finally:  # on a full disk the space must be free again before anything else is written
+            with suppress(OSError):
+                self._writer.close()
+            self._sink.close()
             self._partial.unlink(missing_ok=True)
 
     def _flush(self) -> None:
@@ -85,13 +151,3 @@ class TableWriter:
             table = pa.Table.from_batches(self._waiting, schema=self._schema).combine_chunks()
             self._writer.write_table(table, row_group_size=self._rows)
         self._waiting, self._rows, self._bytes = [], 0, 0
-
-
-def unique_ids(rows: list[dict[str, Any]]) -> None:
-    """Two rows of one uri (a function defined twice) get ids of their own, in order."""
-    seen: dict[str, int] = {}
-    for row in rows:
-        count = seen[row["id"]] = seen.get(row["id"], 0) + 1
-        if count > 1:
-            row["uri"] = f"{row['uri']}~{count}"
-            row["id"] = document_id(row["source"], row["uri"])

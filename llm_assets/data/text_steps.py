@@ -106,7 +106,7 @@ def _masked(text: str | None, label: str | None) -> str | None:
     return "\n".join(filter(None, (" ".join(line.split()) for line in masked.split("\n"))))
 
 
-def length_step(config: CleanConfig) -> Step:
+def length_step(config: CleanConfig, name: str = "length") -> Step:
     def run(batch: pa.RecordBatch) -> Outcome:
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -124,7 +124,7 @@ def length_step(config: CleanConfig) -> Step:
             ),
         )
 
-    return Step("length", run)
+    return Step(name, run)
 
 
 def language_step(config: LanguageConfig) -> Step:
