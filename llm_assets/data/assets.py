@@ -38,12 +38,12 @@ def raw_documents(job: Job) -> Summary:
 
 def _evaluation_state(recipe: Recipe, home: Path) -> str:
     """The texts to decontaminate against are no asset: what they are is part of what the result depends on."""
-    from llm_assets.data.acquire import sources_state
+    from llm_assets.data.sources.state import sources_state
 
     wanted = recipe.data.clean.decontaminate
     if not wanted.enabled or not wanted.against:
         return ""
-    return sources_state(recipe.data.model_copy(update={"sources": wanted.against}), home)
+    return sources_state(wanted.against, home)
 
 
 @artifact_asset(
