@@ -5,6 +5,7 @@ returns a `Summary`; everything else happens here, once for all stages.
 """
 
 import errno
+import inspect
 import os
 import shutil
 import time
@@ -71,7 +72,7 @@ def artifact_asset(
             owners=OWNERS,
             tags={"stage": group},
             code_version=code_version,
-            description=compute.__doc__,
+            description=inspect.getdoc(compute),
             required_resource_keys={"recipe", "store"},
         )
         def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

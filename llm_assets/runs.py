@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from llm_assets import graph
 from llm_assets.errors import UserError
 from llm_assets.progress import listening
-from llm_assets.recipe import current_recipe, home_folder
+from llm_assets.recipe import current_recipe, home_folder, remember_recipe
 from llm_assets.terminal import RunView
 from resources.store import MAIN
 from resources.workspace import open_store
@@ -59,6 +59,7 @@ def run_graph(select: str | None = None, force: bool = False) -> Outcome:
     from llm_assets.publish import RELEASE_TAG, close_dead_runs, publish_run
 
     recipe, home = current_recipe(), home_folder()
+    remember_recipe()
     store = open_store(home)
     every = graph.topological(graph.NODES)
     if select is None:

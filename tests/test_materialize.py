@@ -12,7 +12,7 @@ from llm_assets.artifacts import SAMPLES, Summary, read_json
 from llm_assets.errors import UserError
 from llm_assets.publish import close_dead_runs, publish_run
 from llm_assets.quality import Expect, Suite, previous_metric, recipe_value
-from llm_assets.quality.gate import gate
+from llm_assets.quality.gate import gates
 from llm_assets.runs import problems_of
 from resources.store import MAIN
 from resources.workspace import RecipeResource, StoreResource, open_store
@@ -84,7 +84,7 @@ def world(tmp_path, monkeypatch):
     )
     world.defs = dg.Definitions(
         assets=[source, model],
-        asset_checks=[gate(suite)],
+        asset_checks=gates([suite]),
         resources={"recipe": RecipeResource(), "store": StoreResource()},
         executor=dg.in_process_executor,
     )

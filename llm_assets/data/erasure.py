@@ -6,12 +6,15 @@ No text is kept. `llm-assets erase` writes it; raw documents leave out what it n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm_assets.artifacts import read_json, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FILE = "erased.json"
 
@@ -24,15 +27,20 @@ class Erased:
     hashes: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
 
-    def names(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row (id, content_hash, source) has been erased."""
-        source = str(row["source"])
-        return (
-            row["id"] in self.ids
-            or row["content_hash"] in self.hashes
-            or source in self.sources
-            or source.partition(":")[0] in self.sources
-        )
+    def rest(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Those of the rows (with id, content_hash and source) that have not been erased."""
+        if not (self.ids or self.hashes or self.sources):
+            return rows
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        def among(column: Any, values: frozenset[str]) -> Any:
+            return pc.is_in(column, value_set=pa.array(sorted(values), pa.string()))
+
+        kind = pc.replace_substring_regex(rows["source"], pattern=":.*", replacement="")
+        gone = pc.or_(among(rows["id"], self.ids), among(rows["content_hash"], self.hashes))
+        gone = pc.or_(gone, pc.or_(among(rows["source"], self.sources), among(kind, self.sources)))
+        return rows.filter(pc.invert(gone))
 
 
 def load_erased(home: Path) -> Erased:

@@ -25,7 +25,7 @@ class TrainingConfig(Section):
     )
     batch_size: int = Field(64, ge=1, description="examples a step, all of one task")
     route_share: float = Field(
-        0.85, ge=0, le=1, description="share of the steps that are `route` where there are both tasks"
+        0.85, gt=0, lt=1, description="share of the steps that are `route` where there are both tasks"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -111,9 +111,8 @@ def fine_tune(
 
 
 def _shares(tasks: Sequence[str], route_share: float) -> dict[str, float]:
-    """The share of the steps of each task, summing to 1; a share of nothing drops the task."""
+    """The share of the steps of each task, summing to 1."""
     if "route" not in tasks or len(tasks) == 1:
         return {task: 1 / len(tasks) for task in tasks}
     others = len(tasks) - 1
-    shares = {task: route_share if task == "route" else (1 - route_share) / others for task in tasks}
-    return {task: share for task, share in shares.items() if share}
+    return {task: route_share if task == "route" else (1 - route_share) / others for task in tasks}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from llm_assets.artifacts import DOCUMENTS, read_table, write_json
 from llm_assets.data.config import Feedback
-from llm_assets.data.feedback import FEEDBACK
+from llm_assets.data.sources.feedback import FEEDBACK
 from llm_assets.errors import UserError
 from llm_assets.graph import NODES, recipe_value
 from llm_assets.materialize import process_mark
