@@ -55,7 +55,7 @@ class LabelCheck:
         self.useful = len({label for _, label in chosen}) > 1
         if self.useful:
             self._vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=50_000)
-            self._model = SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=20, tol=1e-3, random_state=seed)
+            self._model = SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=10, tol=None, random_state=seed)
             self._model.fit(self._vectorizer.fit_transform([t for t, _ in chosen]), [label for _, label in chosen])
 
     def drop_changed(self, made: Sequence[Row], parent_texts: dict[str, str]) -> tuple[list[Row], int]:
