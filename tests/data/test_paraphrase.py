@@ -41,10 +41,10 @@ class Provider:
         if self.fail.get(text):
             return JSONResponse({"error": {"message": "busy"}}, self.fail[text].pop(0), {"retry-after-ms": "1"})
         time.sleep(self.delay)
-        words = " ".join(reversed(text.split()))
+        answer = {"role": "assistant", "content": " " + " ".join(reversed(text.split())) + "\n"}
         return {
             "id": "1", "object": "chat.completion", "created": 1, "model": body["model"],
-            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": f" {words}\n"}}],
+            "choices": [{"index": 0, "finish_reason": "stop", "message": answer}],
             "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
         }  # fmt: skip
 
