@@ -127,7 +127,7 @@ class Learner:
 
         half, found = len(self._truth) // 2, []
         for strength in self._strengths:
-            model = LogisticRegression(C=strength, max_iter=300).fit(features, list(labels), sample_weight=weights)
+            model = LogisticRegression(C=strength, max_iter=1000).fit(features, list(labels), sample_weight=weights)
             said = model.predict(self._held_out).tolist()
             one, other = (
                 float(f1_score(self._truth[part], said[part], average="macro", zero_division=0))
