@@ -16,6 +16,12 @@ def _sources_state(recipe: Recipe, home: Path) -> str:
     return sources_state(recipe.data.sources, home) + erased_state(home)
 
 
+def _augment_state(recipe: Recipe, home: Path) -> str:
+    from llm_assets.data.augment.run import augment_state
+
+    return augment_state(recipe.data.augment)
+
+
 @artifact_asset(
     group="data",
     config=("data.sources",),
@@ -62,18 +68,25 @@ def cleaned_documents(job: Job) -> Summary:
     inputs=("cleaned_documents",),
     config=("data.augment", "seed"),
     kinds={"python", "parquet"},
-    code_version="1",
-    seconds=3,
+    code_version="2",
+    seconds=5,
+    external_state=_augment_state,
 )
 def augmented_documents(job: Job) -> Summary:
-    """The train split plus augmented rows, each with its parent.
+    """The train split plus augmented rows, each with its parents.
 
-    Easy data augmentation: words replaced by synonyms, inserted, swapped, deleted. The samples show one of each.
+    Words replaced by synonyms, inserted, swapped, deleted; back translation, paraphrase, texts of two labels. Rows that
+    copied their parent or changed their label are dropped again. The samples show one of each operation.
     """
     from llm_assets.data.augment import augment_documents
 
     return augment_documents(
-        job.inputs["cleaned_documents"], job.out, job.recipe.data.augment, seed=job.recipe.seed, progress=job.progress
+        job.inputs["cleaned_documents"],
+        job.out,
+        job.recipe.data.augment,
+        seed=job.recipe.seed,
+        progress=job.progress,
+        cache=job.home / "cache" / "texts.sqlite",
     )
 
 
@@ -82,13 +95,14 @@ def augmented_documents(job: Job) -> Summary:
     inputs=("augmented_documents",),
     config=("data.balance", "seed"),
     kinds={"python", "parquet"},
-    code_version="1",
+    code_version="2",
     seconds=1,
 )
 def balanced_documents(job: Job) -> Summary:
-    """The train split with rare labels given more say: by weights that reach the loss, or by repeated rows.
+    """The train split with rare labels (or topics) given more say: by weights that reach the loss, or by other rows.
 
-    Compare the two pictures: rows per label as found, and the weight of each label that training sees.
+    Weights, repeated, left out or synthetic rows. Compare the pictures: rows per label as found, after balancing, and
+    the weight of each label that training sees.
     """
     from llm_assets.data.balance import balance_documents
 

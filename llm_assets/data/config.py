@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
 from llm_assets.config import Section
+from llm_assets.data.augment.config import AugmentConfig as AugmentConfig
+from llm_assets.data.balance.config import Balance, Weights
 from llm_assets.data.sources.config import Feedback as Feedback
 from llm_assets.data.sources.config import Files as Files
 from llm_assets.data.sources.config import HuggingFace as HuggingFace
@@ -14,8 +14,6 @@ from llm_assets.data.sources.config import InstalledPackages as InstalledPackage
 from llm_assets.data.sources.config import Source as Source
 from llm_assets.data.sources.config import Sql as Sql
 from llm_assets.data.sources.config import Web as Web
-
-Operation = Literal["synonym", "insert", "swap", "delete"]
 
 
 class LanguageConfig(Section):
@@ -76,37 +74,10 @@ class CleanConfig(Section):
     split: SplitConfig = SplitConfig()
 
 
-class AugmentConfig(Section):
-    """Easy data augmentation (Wei and Zou 2019) of the train split."""
-
-    operations: list[Operation] = Field(default=["synonym", "insert", "swap", "delete"], description="applied in turn")
-    alpha: float = Field(default=0.1, ge=0, le=0.5, description="share of a text's words that an operation changes")
-    share: float = Field(default=0.15, ge=0, le=1, description="share of the train rows that get augmented copies")
-    copies: int = Field(default=1, ge=1, le=16, description="augmented copies of each such row")
-    max_words: int = Field(default=120, ge=5, description="words of a text that an augmented copy keeps")
-
-
-class BalanceConfig(Section):
-    """How rare labels are given more say."""
-
-    method: Literal["none", "oversample", "weights"] = Field(
-        default="weights", description="weights reach the loss; oversample repeats rows of rare labels"
-    )
-    power: float = Field(
-        default=0.25,
-        ge=0,
-        le=1,
-        description="0 keeps the natural shares, 1 makes all labels equal; count^-power in between",
-    )
-    max_factor: float = Field(
-        default=8.0, ge=1, description="no label counts more than this many times its natural share"
-    )
-
-
 class DataConfig(Section):
     """From sources to a balanced train split."""
 
     sources: list[Source] = Field(min_length=1)
     clean: CleanConfig = CleanConfig()
     augment: AugmentConfig = AugmentConfig()
-    balance: BalanceConfig = BalanceConfig()
+    balance: Balance = Weights()
