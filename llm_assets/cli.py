@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from llm_assets.errors import UserError
+from llm_assets.profile_command import profile
 
 app = typer.Typer(
     help="An LLM factory: raw text in, a monitored, self-retraining endpoint out.",
@@ -148,6 +149,9 @@ def down(recipe: RecipeOption = None) -> None:
 
     endpoint_of(current_recipe(), home_folder()).stop()
     typer.echo("the endpoint is stopped")
+
+
+app.command("profile")(profile)
 
 
 def main() -> None:

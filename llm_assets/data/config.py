@@ -131,6 +131,12 @@ class BalanceConfig(Section):
     )
 
 
+class CardConfig(Section):
+    """What the data card says that no measurement can tell."""
+
+    intended_use: str = Field(default="", description="what the data is for, and what it is not for")
+
+
 class DataConfig(Section):
     """From sources to a balanced train split."""
 
@@ -138,3 +144,4 @@ class DataConfig(Section):
     clean: CleanConfig = CleanConfig()
     augment: AugmentConfig = AugmentConfig()
     balance: BalanceConfig = BalanceConfig()
+    card: CardConfig = CardConfig()

@@ -35,10 +35,16 @@ def language_problem(text: str, config: LanguageConfig) -> str | None:
     start = text[:LOOK_AT]
     if sum(map(str.isalpha, start)) < MIN_JUDGED:
         return None
-    language, confidence = _identifier().classify(start)
+    language, confidence = language_of(text)
     if language in config.allowed or confidence < config.min_confidence:
         return None
     return f"{language}, {confidence:.2f}"
+
+
+def language_of(text: str) -> tuple[str, float]:
+    """(ISO 639 code, probability) by the first 400 characters."""
+    language, confidence = _identifier().classify(text[:LOOK_AT])
+    return str(language), float(confidence)
 
 
 def clearly_english(text: str) -> bool:

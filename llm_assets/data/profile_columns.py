@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 EXAMPLES = 5
+HELD_WITHIN = {  # a character that has to be there first, because looking for it is quick
+    "an e-mail address": ("@", r"[A-Za-z0-9._%+-]+@([A-Za-z0-9-]+\.)+[A-Za-z]{2,24}"),
+    "a web address": ("://", r"https?://\S"),
+    "an HTML tag": ("</", r"</[a-zA-Z][a-zA-Z0-9]*>"),
+}
 SEPARATOR = "\x1f"  # between the elements of a list that is counted as one text
 PLACEHOLDERS = {
     "na", "n/a", "n.a.", "nan", "null", "none", "nil", "-", "--", "?", "unknown", "empty", "missing", "tbd", "#n/a",
@@ -44,6 +49,7 @@ class ColumnProfile:
     def __init__(self, name: str, declared: Declared | None = None) -> None:
         self.name, self.declared = name, declared
         self.rows = self.missing = self.spaces = self.unclean = self.long = self.wordy = self.refused = 0
+        self.holding = dict.fromkeys(HELD_WITHIN, 0)
         self.arrow_type = ""
         self.values, self.patterns = Counts(), Counts(candidates=2048)
         self.numbers, self.lengths, self.years = Numbers(), Numbers(), Numbers()
@@ -108,6 +114,7 @@ class ColumnProfile:
             "optional": bool(self.declared and self.declared.optional),
             "distinct": counted.distinct,
             "once": counted.once,
+            "rarest": counted.frequent[-1][1] if counted.complete and counted.frequent else None,
             "top": [[text, count] for text, count in counted.frequent[:12] if count > 1 or kind.name == "category"],
             "examples": sorted(([text, known.get(text)] for text in unlike), key=lambda pair: -(pair[1] or 0)),
             "histogram": bars,
@@ -120,7 +127,8 @@ class ColumnProfile:
             "spellings": near_spellings(counted.frequent) if kind.name == "category" and counted.complete else [],
             "spaces": self.spaces,
             "unclean": self.unclean,
-            "long": self.long,
+            "prose": round((self.long + self.wordy) / max(present, 1), 6),
+            "holding": self.holding if kind.name == "text" else {},
             "placeholders": [[text, count] for text, count in counted.frequent if _placeholder(text)][:5],
         }
 
@@ -174,6 +182,12 @@ class ColumnProfile:
             self.matches[form] += int(counts[hit].sum())
             self._remember(form, values, keys, ~hit)
         dirty = pc.match_substring_regex(values, CLEAN).to_numpy(zero_copy_only=False)
+        for what, (mark, form) in HELD_WITHIN.items():
+            marked = pc.match_substring(values, mark)
+            if marked.true_count:
+                places = np.flatnonzero(marked.to_numpy(zero_copy_only=False))
+                hit = pc.match_substring_regex(values.filter(marked), form).to_numpy(zero_copy_only=False)
+                self.holding[what] += int(counts[places[hit]].sum())
         if self._is_list():
             dirty = np.zeros(len(values), bool)
         self.unclean += int(counts[dirty].sum())

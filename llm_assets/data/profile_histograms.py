@@ -53,10 +53,10 @@ def frequent_bars(counted: Counted, present: int, most: int = BINS) -> list[list
 
 
 def spread(numbers: Numbers) -> dict[str, float]:
-    """Minimum, quartiles, maximum and mean."""
-    q1, median, q3 = numbers.quantiles([0.25, 0.5, 0.75])
-    mean = float(np.dot(numbers.values, numbers.counts) / numbers.counts.sum())
-    found = {"min": numbers.low, "q1": q1, "median": median, "q3": q3, "max": numbers.high, "mean": mean}
+    """Minimum, quantiles, maximum and mean."""
+    p01, p05, q1, median, q3, p99 = numbers.quantiles([0.01, 0.05, 0.25, 0.5, 0.75, 0.99])
+    found = {"min": numbers.low, "p01": p01, "p05": p05, "q1": q1, "median": median, "q3": q3, "p99": p99}
+    found |= {"max": numbers.high, "mean": float(np.dot(numbers.values, numbers.counts) / numbers.counts.sum())}
     return {name: float(f"{value:.9g}") for name, value in found.items()}
 
 
