@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.text import Text
 
-QUALITY = (("valid", "green"), ("mismatched", "red"), ("missing", "bright_black"))
+QUALITY = (("valid", "█", "green"), ("mismatched", "▓", "red"), ("missing", "░", "bright_black"))
 WIDTH = 22
 
 
@@ -43,7 +42,7 @@ def profile(
     if output:
         partial = output.with_name(output.name + ".partial")
         partial.write_text(table_page(report, table.name), encoding="utf-8")
-        os.replace(partial, output)
+        partial.replace(output)
         console.print(f"The page is in {output}", markup=False, soft_wrap=True)
 
 
@@ -85,10 +84,10 @@ def _bar(column: Mapping[str, Any]) -> Text:
     from rich.text import Text
 
     total = max(column["rows"], 1)
-    cells = {kind: max(round(WIDTH * column[kind] / total), int(column[kind] > 0)) for kind, _ in QUALITY}
+    cells = {kind: max(round(WIDTH * column[kind] / total), int(column[kind] > 0)) for kind, _, _ in QUALITY}
     largest = max(cells, key=lambda kind: cells[kind])
     cells[largest] += WIDTH - sum(cells.values())
-    return Text.assemble(*[("█" * cells[kind], colour) for kind, colour in QUALITY])
+    return Text.assemble(*[(mark * cells[kind], colour) for kind, mark, colour in QUALITY])
 
 
 def _glance(column: Mapping[str, Any]) -> str:

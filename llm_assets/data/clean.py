@@ -43,7 +43,10 @@ def clean_text(text: str, label: str, config: CleanConfig) -> tuple[str, list[st
     prose = plain_prose(repaired) if config.markup else repaired
     if prose != repaired:
         steps.append("markup")
-    prose = tidy_space(prose)
+    tidied = tidy_space(prose)
+    if tidied != prose:
+        steps.append("space")
+        prose = tidied
     if config.mask_labels and label:
         masked = mask_label(prose, label)
         if masked != prose:

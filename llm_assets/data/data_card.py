@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_assets.artifacts import DOCUMENTS, read_table
 from llm_assets.data.language import MIN_JUDGED, clearly_english, language_of
-from llm_assets.data.profile_cards import table
+from llm_assets.data.profile_cards import marked, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,10 +100,10 @@ def card_page(card: Sequence[Mapping[str, Any]]) -> str:
     """The card's sections as HTML."""
     parts = []
     for section in card:
-        words = "".join(f"<p><small>{escape(sentence)}</small></p>" for sentence in section["text"])
+        words = "".join(f"<p><small>{marked(sentence)}</small></p>" for sentence in section["text"])
         tables = "".join(table(shown["head"], shown["rows"]) for shown in section["tables"])
         parts.append(f'<article class="card"><h3>{escape(section["title"])}</h3>{words}{tables}</article>')
-    return f'<div class="grid wide">{"".join(parts)}</div>'
+    return f'<div class="flowing">{"".join(parts)}</div>'
 
 
 def _section(title: str, text: Sequence[str], *tables: Mapping[str, Any]) -> dict[str, Any]:

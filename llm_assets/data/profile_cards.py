@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from llm_assets.data.profile_histograms import OTHERS
 from llm_assets.data.profile_patterns import pattern_regex
 
+SHOWN = 7  # bars of a card
 QUALITY = ("valid", "mismatched", "missing")
 RANGES = ("characters", "years", "values, in ranges", "elements a list")
 NUMBERS = ("min", "p01", "q1", "median", "q3", "p99", "max", "mean")
@@ -48,18 +51,21 @@ def bars(pairs: Sequence[Sequence[Any]]) -> str:
         return ""
     most = max((count for _, count in pairs), default=0) or 1
     rows = "".join(
-        f'<tr><td>{shown(name)}</td><td><div style="width:{100 * count / most:.1f}%"></div></td>'
-        f'<td class="n">{number(count)}</td></tr>'
+        f'<tr><td>{shown(name)}</td><td>{_bar(count, most)}</td><td class="n">{number(count)}</td></tr>'
         for name, count in pairs
     )
     return f'<table class="bars">{rows}</table>'
+
+
+def _bar(count: float, most: float) -> str:
+    return f'<div style="width:{100 * count / most:.1f}%"></div>' if count else ""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table; numbers to the right."""
     if not rows:
         return ""
-    numeric = [all(not isinstance(row[place], str) for row in rows) for place in range(len(head))]
+    numeric = [all(_is_number(row[place]) for row in rows) for place in range(len(head))]
     marks = [' class="n"' if right else "" for right in numeric]
     top = "".join(f'<th scope="col"{mark}>{escape(title)}</th>' for title, mark in zip(head, marks, strict=True))
     body = "".join(
@@ -74,13 +80,22 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, str) or re.fullmatch(r"[0-9.,]+%", value) is not None
+
+
 def suggestion_card(item: Mapping[str, Any]) -> str:
     recipe = f"<pre>{escape(item['recipe'].rstrip())}</pre>" if item["recipe"] else ""
     return (
-        f'<article class="card"><div class="head"><h3>{escape(item["title"])}</h3>'
-        f'<span class="rows">{item["rows"]:,} rows</span></div><p><small>{escape(item["why"])}</small></p>{recipe}'
+        f'<article class="card"><div class="head"><h3>{marked(item["title"])}</h3>'
+        f'<span class="rows">{item["rows"]:,} rows</span></div><p><small>{marked(item["why"])}</small></p>{recipe}'
         "</article>"
     )
+
+
+def marked(words: str) -> str:
+    """Our own sentences: names in back ticks become code, after everything is escaped."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(words))
 
 
 def shown(text: Any, limit: int = 160) -> str:
@@ -105,7 +120,14 @@ def _histogram(column: Mapping[str, Any]) -> str:
     if not pairs:
         return ""
     if column["histogram_of"] not in RANGES:
-        return bars(pairs[:8] if len(pairs) <= 8 else [*pairs[:7], _rest(column, pairs[7:])])
+        others = str(pairs[-1][0]).startswith(OTHERS)
+        named = pairs[:-1] if others else pairs
+        rest = sum(count for _, count in pairs) - sum(count for _, count in named[:SHOWN])
+        if column["histogram_of"] == "patterns":
+            rest = column["rows"] - column["missing"] - sum(count for _, count in named[:SHOWN])
+        distinct = column["pattern_count" if column["histogram_of"] == "patterns" else "distinct"]
+        words = f"other {column['histogram_of']}: {distinct - SHOWN:,}, in {rest:,} rows"
+        return bars(named[:SHOWN]) + (f"<small>{words}</small>" if rest and distinct > SHOWN else "")
     most = max(count for _, count in pairs) or 1
     drawn = "".join(f'<i title="{escape(str(name))}: {count:,}"{_height(count, most)}></i>' for name, count in pairs)
     label = f"Rows by {column['histogram_of']}: " + "; ".join(f"{name}: {count:,}" for name, count in pairs)
@@ -121,17 +143,13 @@ def _height(count: int, most: int) -> str:
     return f' style="height:{max(100 * count / most, 2):.1f}%"' if count else ' class="none"'
 
 
-def _rest(column: Mapping[str, Any], pairs: Sequence[Sequence[Any]]) -> list[Any]:
-    return [f"{column['distinct'] - 7:,} others", sum(count for _, count in pairs)]
-
-
 def _details(column: Mapping[str, Any]) -> str:
     parts = []
     if column["numbers"] or column["lengths"]:
         what = "Numbers" if column["numbers"] else "Length, characters"
         values = column["numbers"] or column["lengths"]
         listed = "".join(f"<dt>{TITLES.get(key, key)}</dt><dd>{number(values[key])}</dd>" for key in NUMBERS)
-        parts.append(f"<p><b>{what}</b></p><dl>{listed}</dl>")
+        parts.append(f'<p><b>{what}</b></p><dl class="four">{listed}</dl>')
     if column["examples"]:
         parts.append("<p><b>Mismatched</b></p>" + table(("value", "rows"), column["examples"]))
     if column["outliers"]:

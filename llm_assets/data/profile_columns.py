@@ -98,7 +98,8 @@ class ColumnProfile:
         kind = self._kind(counted, present)
         mismatched, unlike = self._mismatched(kind, present)
         known = dict(counted.frequent)
-        bars, meaning = self._histogram(kind, counted, present)
+        patterns = [[pattern_of(text), count, text] for text, count in shapes.frequent[:10]]
+        bars, meaning = self._histogram(kind, counted, present, patterns)
         numeric = kind.name in NUMERIC and self.numbers.values.size > 0
         measured, of = (self.numbers, "values") if numeric else (self.lengths, "lengths")
         ordered = numeric or kind.name in ("text", "url", "e-mail", "identifier", "list", "object", "phone")
@@ -122,7 +123,7 @@ class ColumnProfile:
             "numbers": spread(self.numbers) if numeric else None,
             "lengths": spread(self.lengths) if self.lengths.values.size else None,
             "outliers": outliers(measured, of) if ordered else None,
-            "patterns": [[pattern_of(text), count, text] for text, count in shapes.frequent[:10]],
+            "patterns": patterns,
             "pattern_count": shapes.distinct,
             "spellings": near_spellings(counted.frequent) if kind.name == "category" and counted.complete else [],
             "spaces": self.spaces,
@@ -132,15 +133,19 @@ class ColumnProfile:
             "placeholders": [[text, count] for text, count in counted.frequent if _placeholder(text)][:5],
         }
 
-    def _histogram(self, kind: Kind, counted: Counted, present: int) -> tuple[list[list[Any]], str]:
+    def _histogram(
+        self, kind: Kind, counted: Counted, present: int, patterns: list[list[Any]]
+    ) -> tuple[list[list[Any]], str]:
         """(bars, what they are of)."""
         if not present:
             return [], "values"
+        if kind.name in ("identifier", "phone", "uuid", "ip", "time") and patterns:
+            return [[mark, count] for mark, count, _ in patterns], "patterns"
         if kind.name in NUMERIC and self.numbers.values.size:
             return histogram(self.numbers), "values, in ranges"
         if kind.name in ("date", "date and time") and self.years.values.size:
             return histogram(self.years, grouped=False), "years"
-        if kind.name in ("category", "boolean", "ip", "time") or not self.lengths.values.size:
+        if kind.name in ("category", "boolean") or not self.lengths.values.size:
             return frequent_bars(counted, present), "values"
         return histogram(self.lengths), "elements a list" if self._is_list() else "characters"
 

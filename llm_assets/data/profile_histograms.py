@@ -10,6 +10,7 @@ import numpy as np
 from llm_assets.data.profile_counts import Counted, Numbers
 
 BINS = 16
+OTHERS = "others: "  # starts the name of the bar of all values that have none of their own
 FENCE = 3.0  # interquartile ranges beyond the quartiles: Tukey's "far out" (Exploratory Data Analysis, 1977)
 HEAVY_TAIL = 8.0  # a positive column whose upper half spans this many times its lower half is drawn on a log scale
 
@@ -46,10 +47,9 @@ def histogram(numbers: Numbers, grouped: bool = True) -> list[list[Any]]:
 
 def frequent_bars(counted: Counted, present: int, most: int = BINS) -> list[list[Any]]:
     """The most frequent values, and one bar for the rest where there is a rest."""
-    shown = counted.frequent[:most]
-    rest = present - sum(count for _, count in shown)
-    bars = [[text, count] for text, count in shown]
-    return [*bars, [f"{counted.distinct - len(shown):,} others", rest]] if rest else bars
+    shown = [[text, count] for text, count in counted.frequent[:most]]
+    rest = present - sum(count for _, count in counted.frequent[:most])
+    return [*shown, [f"{OTHERS}{counted.distinct - len(shown):,}", rest]] if rest else shown
 
 
 def spread(numbers: Numbers) -> dict[str, float]:

@@ -36,8 +36,8 @@ def table_page(report: Mapping[str, Any], name: str) -> str:
     )
     return _page(
         f"Profile of {name}",
-        f'<div class="flow">{cards}</div>{quality_bar(totals(columns))}{KEY}{_suggestions(report)}'
-        f'{unread}<h2>Columns</h2><div class="grid">{_cards(columns)}</div>',
+        f'<div class="flow">{cards}</div>{quality_bar(totals(columns))}{KEY}{_rules(report)}'
+        f'<h2>Columns</h2><div class="grid">{_cards(columns)}</div>{_findings(report)}{unread}',
     )
 
 
@@ -59,7 +59,7 @@ def profile_page(report: Mapping[str, Any]) -> str:
     return _page(
         "Data profile",
         f'<p class="soft">Rows after each step, and what each column holds.</p><div class="flow">{flow}</div>{KEY}'
-        f'{_suggestions(report)}<div class="grid wide"><div class="card"><h3>Rejected, by reason</h3>'
+        f'{_rules(report)}{_findings(report)}<h2>What the steps did</h2><div class="grid wide"><div class="card"><h3>Rejected, by reason</h3>'
         f'{bars(list(report["rejected"].items()))}</div><div class="card"><h3>Must be zero</h3>{bars(checks)}'
         f"</div></div>"
         f"<h2>Data card</h2>{card_page(report['card'])}{sections}",
@@ -83,18 +83,15 @@ def _page(title: str, body: str) -> str:
     )
 
 
-def _suggestions(report: Mapping[str, Any]) -> str:
+def _rules(report: Mapping[str, Any]) -> str:
     rules = [item for item in report["suggestions"] if item["recipe"]]
+    return "<h2>Suggested for the recipe</h2>" + _grid(rules) if rules else ""
+
+
+def _findings(report: Mapping[str, Any]) -> str:
     found = [item for item in report["suggestions"] if not item["recipe"]]
-    parts = []
-    if rules:
-        parts.append("<h2>Suggested for the recipe</h2>" + _grid(rules))
-    if found:
-        first, rest = found[:6], found[6:]
-        parts.append("<h2>Worth a look</h2>" + _grid(first))
-        if rest:
-            parts.append(f"<details><summary>{len(rest)} more</summary><p></p>{_grid(rest)}</details>")
-    return "".join(parts)
+    rest = f"<details><summary>{len(found) - 6} more</summary><p></p>{_grid(found[6:])}</details>" if found[6:] else ""
+    return "<h2>Worth a look</h2>" + _grid(found[:6]) + rest if found else ""
 
 
 def _grid(items: list[Mapping[str, Any]]) -> str:

@@ -20,6 +20,8 @@ pre{margin:8px 0 0;padding:10px 12px;background:var(--deep);border-radius:6px;ov
 overflow-wrap:anywhere}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(290px,100%),1fr));gap:14px;align-items:start}
 .wide{grid-template-columns:repeat(auto-fill,minmax(min(400px,100%),1fr))}
+.flowing{columns:400px 2;column-gap:14px}
+.flowing .card{break-inside:avoid;margin:0 0 14px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:14px;min-width:0}
 .flow{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(190px,100%),1fr));gap:14px;margin:18px 0}
 .flow b{display:block;font-size:24px;line-height:1.3;font-variant-numeric:tabular-nums}
@@ -37,10 +39,11 @@ background:var(--deep)}
 .ends{display:flex;justify-content:space-between;gap:8px;font-size:12px;color:var(--soft)}
 table{width:100%;border-collapse:collapse;margin-top:8px;font-size:13px}
 th{font-weight:600;text-align:left;color:var(--soft);font-size:12px}
-td,th{padding:2px 8px 2px 0;vertical-align:top;overflow-wrap:anywhere}
+td,th{padding:2px 10px 2px 0;vertical-align:top;overflow-wrap:anywhere;min-width:11ch}
 td:last-child,th:last-child{padding-right:0}
-.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;overflow-wrap:normal}
-.bars{table-layout:fixed}.bars td{vertical-align:middle}.bars td:first-child{width:46%}.bars .n{width:66px}
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;overflow-wrap:normal;min-width:0}
+th.n{white-space:normal}
+.bars{table-layout:fixed}.bars td{vertical-align:middle;min-width:0}.bars td:first-child{width:46%}.bars .n{width:66px}
 .bars div{height:10px;background:var(--bar);border-radius:2px;min-width:1px}
 .scroll{overflow-x:auto}
 details{margin-top:10px;border-top:1px solid var(--line);padding-top:8px}
@@ -51,8 +54,9 @@ details.step>summary{font-size:19px;font-weight:600;color:var(--ink);margin-bott
 details.step>summary small{font-weight:400}
 .rows{font-variant-numeric:tabular-nums;white-space:nowrap;color:var(--mark);font-size:13px}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 12px;margin:8px 0 0;font-size:13px}
+dl.four{grid-template-columns:repeat(2,max-content 1fr)}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
-@media(max-width:520px){main{padding:20px 12px 48px}h1{font-size:22px}.flow{grid-template-columns:1fr 1fr}
+@media(max-width:520px){.flowing{columns:auto}main{padding:20px 12px 48px}h1{font-size:22px}.flow{grid-template-columns:1fr 1fr}
 .flow b{font-size:20px}}
 @media print{body{background:#fff}.card{break-inside:avoid}}
 """

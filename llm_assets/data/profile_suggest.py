@@ -58,9 +58,8 @@ def suggestions(
         found += _as_source(source, text, label, columns)
     if text and columns[text]["lengths"]:
         found += _text_rules(text, columns[text], config)
-    if label:
-        found += _balance(label, columns[label], config)
     if text and label:
+        found += _balance(label, columns[label], config)
         found += _augment(columns[label], config)
     order = sorted(found, key=lambda item: (not item["recipe"], -item["rows"], item["title"]))
     return [
