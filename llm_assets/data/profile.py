@@ -19,7 +19,7 @@ from llm_assets.artifacts import (
 )
 from llm_assets.data.config import DataConfig
 from llm_assets.data.data_card import card_markdown, measure_card
-from llm_assets.data.profile_columns import SEPARATOR, Declared
+from llm_assets.data.profile_columns import BETWEEN, MARKS, Declared
 from llm_assets.data.profile_page import profile_page, totals
 from llm_assets.data.profile_suggest import one_line, suggestions
 from llm_assets.data.profile_table import profile_table
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 PAGE, CARD = "report.html", "data_card.md"
 BATCH = 16_384  # rows: texts may be long
-_ITEMS = rf"^([^{SEPARATOR}]+({SEPARATOR}[^{SEPARATOR}]+)*)$"
+_ITEM = rf"[^\x01{BETWEEN}]+"
+_ITEMS = rf"^({MARKS['no elements']}|{_ITEM}({BETWEEN}{_ITEM})*)$"  # no element empty or null
 SCHEMA = {
     "id": Declared("identifier", r"(?s)^.{1,200}$"),
     "text": Declared("text", r"^[^\x00]*$"),

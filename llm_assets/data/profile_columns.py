@@ -25,7 +25,9 @@ HELD_WITHIN = {  # a character that has to be there first, because looking for i
     "a web address": ("://", r"https?://\S"),
     "an HTML tag": ("</", r"</[a-zA-Z][a-zA-Z0-9]*>"),
 }
-SEPARATOR = "\x1f"  # between the elements of a list that is counted as one text
+# A list is counted as one text: its elements joined, with marks for what would else be taken for something different.
+BETWEEN = "\x02"
+MARKS = {"null": "\x012", "no elements": "\x013", "empty": "\x014"}
 PLACEHOLDERS = {
     "na", "n/a", "n.a.", "nan", "null", "none", "nil", "-", "--", "?", "unknown", "empty", "missing", "tbd", "#n/a",
     "(null)", "<na>", "undefined", "not available", "9999-12-31", "1900-01-01",
@@ -116,8 +118,10 @@ class ColumnProfile:
             "distinct": counted.distinct,
             "once": counted.once,
             "rarest": counted.frequent[-1][1] if counted.complete and counted.frequent else None,
-            "top": [[text, count] for text, count in counted.frequent[:12] if count > 1 or kind.name == "category"],
-            "examples": sorted(([text, known.get(text)] for text in unlike), key=lambda pair: -(pair[1] or 0)),
+            "top": [
+                [_shown(text), count] for text, count in counted.frequent[:12] if count > 1 or kind.name == "category"
+            ],
+            "examples": sorted(([_shown(text), known.get(text)] for text in unlike), key=lambda pair: -(pair[1] or 0)),
             "histogram": bars,
             "histogram_of": meaning,
             "numbers": spread(self.numbers) if numeric else None,
@@ -247,16 +251,36 @@ def as_text(column: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return column.cast(pa.string()), None
     if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
-        sizes = pc.list_value_length(column.drop_null()).to_numpy(zero_copy_only=False).astype(float)
-        if not column.flatten().null_count:
-            joined = pc.binary_join(column, SEPARATOR)
-            return pc.if_else(pc.equal(pc.list_value_length(column), 0), "[]", joined), sizes
+        return _joined(column), pc.list_value_length(column.drop_null()).to_numpy(zero_copy_only=False).astype(float)
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         values = column.to_pylist()
         plain = [None if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in values]
         listed = [float(len(value)) for value in values if isinstance(value, list)]
         return pa.array(plain, pa.string()), np.array(listed) if listed else None
     return column.cast(pa.string()), None
+
+
+def _joined(lists: pa.Array) -> pa.Array:
+    """Each list of strings as one text; different lists are different texts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    items = lists.flatten()
+    for plain, escaped in (("\x01", "\x010"), (BETWEEN, "\x011")):
+        items = pc.replace_substring(items, plain, escaped)
+    items = pc.if_else(pc.equal(items, ""), MARKS["empty"], items).fill_null(MARKS["null"])
+    lengths = pc.list_value_length(lists)
+    ends = pa.array(np.concatenate([[0], np.cumsum(lengths.fill_null(0).to_numpy(zero_copy_only=False))]), pa.int32())
+    joined = pc.binary_join(pa.ListArray.from_arrays(ends, items), BETWEEN)
+    joined = pc.if_else(pc.equal(lengths.fill_null(1), 0), MARKS["no elements"], joined)
+    return pc.if_else(lists.is_null(), pa.scalar(None, pa.string()), joined)
+
+
+def _shown(text: str) -> str:
+    """A joined list as people read it."""
+    for name, mark in MARKS.items():
+        text = text.replace(mark, f"({name})")
+    return text.replace(BETWEEN, ", ")
 
 
 def _hash(values: pa.Array) -> np.ndarray:

@@ -59,9 +59,9 @@ def profile_page(report: Mapping[str, Any]) -> str:
     return _page(
         "Data profile",
         f'<p class="soft">Rows after each step, and what each column holds.</p><div class="flow">{flow}</div>{KEY}'
-        f'{_rules(report)}{_findings(report)}<h2>What the steps did</h2><div class="grid wide"><div class="card"><h3>Rejected, by reason</h3>'
-        f'{bars(list(report["rejected"].items()))}</div><div class="card"><h3>Must be zero</h3>{bars(checks)}'
-        f"</div></div>"
+        f"{_rules(report)}{_findings(report)}<h2>What the steps did</h2>"
+        f'<div class="grid wide"><div class="card"><h3>Rejected, by reason</h3>{bars(list(report["rejected"].items()))}'
+        f'</div><div class="card"><h3>Must be zero</h3>{bars(checks)}</div></div>'
         f"<h2>Data card</h2>{card_page(report['card'])}{sections}",
     )
 

@@ -39,7 +39,7 @@ background:var(--deep)}
 .ends{display:flex;justify-content:space-between;gap:8px;font-size:12px;color:var(--soft)}
 table{width:100%;border-collapse:collapse;margin-top:8px;font-size:13px}
 th{font-weight:600;text-align:left;color:var(--soft);font-size:12px}
-td,th{padding:2px 10px 2px 0;vertical-align:top;overflow-wrap:anywhere;min-width:11ch}
+td,th{padding:2px 10px 2px 0;vertical-align:top;overflow-wrap:anywhere;min-width:13ch}
 td:last-child,th:last-child{padding-right:0}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;overflow-wrap:normal;min-width:0}
 th.n{white-space:normal}
@@ -56,7 +56,8 @@ details.step>summary small{font-weight:400}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 12px;margin:8px 0 0;font-size:13px}
 dl.four{grid-template-columns:repeat(2,max-content 1fr)}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
-@media(max-width:520px){.flowing{columns:auto}main{padding:20px 12px 48px}h1{font-size:22px}.flow{grid-template-columns:1fr 1fr}
+@media(max-width:520px){.flowing{columns:auto}
+main{padding:20px 12px 48px}h1{font-size:22px}.flow{grid-template-columns:1fr 1fr}
 .flow b{font-size:20px}}
 @media print{body{background:#fff}.card{break-inside:avoid}}
 """

@@ -198,7 +198,15 @@ def _findings(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             f"{report['duplicate_rows']:,} rows are equal to one before them in every column.",
             report["duplicate_rows"],
         )  # fmt: skip
+    padded = {name: column["spaces"] for name, column in report["columns"].items() if column["spaces"]}
+    if padded:
+        shown = ", ".join(f"`{name}` ({count:,})" for name, count in padded.items())
+        most = max(padded.values())
+        yield _suggest("Blanks around values", f"Values begin or end with white space in {shown}.", most)
     for name, column in report["columns"].items():
+        if column["missing"] and not column["optional"]:
+            share = f"{column['missing'] / column['rows']:.1%}"
+            yield _suggest(f"Missing values in `{name}`", f"{share} of the rows have no value.", column["missing"])
         if column["mismatched"] and column["type"] != "text":
             shown = ", ".join(repr(text) for text, _ in column["examples"][:3])
             why = f"{column['mismatched']:,} values are not of type {column['type']}, such as {shown}."
@@ -217,11 +225,6 @@ def _findings(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             shown = ", ".join(f"{text!r} ({count:,})" for text, count in column["placeholders"][:3])
             rows = sum(count for _, count in column["placeholders"])
             yield _suggest(f"Words for a missing value in `{name}`", f"{shown} may stand for no value.", rows)
-        if column["spaces"]:
-            yield _suggest(
-                f"Blanks around values of `{name}`", f"{column['spaces']:,} values begin or end with white space.",
-                column["spaces"],
-            )  # fmt: skip
         if column["type"] not in ("text", "category", "identifier") and column["outliers"]:
             beyond = column["outliers"]
             shown = ", ".join(f"{value:g}" for value in beyond["examples"][:4])

@@ -123,18 +123,20 @@ def _csv(path: Path, kind: str, refuse: Refuse, header: bool, delimiter: str | N
     from pyarrow import csv
 
     mark = delimiter or ("\t" if kind == ".tsv" else _delimiter(path))
-    # Tab-separated values have no quotes (IANA text/tab-separated-values): a quote mark is a character like others.
-    quoting: dict[str, Any] = {"quote_char": False} if kind == ".tsv" else {}
 
     def ragged(row: csv.InvalidRow) -> str:
         refuse(f"{row.actual_columns} fields where {row.expected_columns} are expected")
         return "skip"
 
-    parse = csv.ParseOptions(
-        delimiter=mark, newlines_in_values=kind == ".csv", invalid_row_handler=ragged, **quoting
-    )  # fmt: skip
+    def options(handler: Callable[[csv.InvalidRow], str]) -> csv.ParseOptions:
+        quotes = kind == ".csv"  # tab-separated values have none (IANA text/tab-separated-values)
+        return csv.ParseOptions(
+            delimiter=mark, newlines_in_values=quotes, quote_char='"' if quotes else False, invalid_row_handler=handler
+        )
+
+    peek, parse = options(lambda row: "skip"), options(ragged)
     read = csv.ReadOptions(block_size=BLOCK, use_threads=False, autogenerate_column_names=not header)
-    with csv.open_csv(path, read, parse, csv.ConvertOptions()) as reader:
+    with csv.open_csv(path, read, peek, csv.ConvertOptions()) as reader:
         names = list(reader.schema.names)
     unique = _unique(names)
     read.column_names, read.skip_rows, read.autogenerate_column_names = unique, int(header), False

@@ -129,6 +129,6 @@ def choose_kind(
     if distinct >= 0.9 * present and present >= 20 and words / present < 0.2:
         return Kind("identifier", once / present, f"{once / present:.1%} of the rows have a value of their own")
     repeats = 1 - once / present
-    if distinct <= max(20, 0.2 * present):
+    if distinct <= max(20, 0.2 * present) or (repeats >= 0.6 and distinct <= 0.5 * present):
         return Kind("category", repeats, f"{distinct:,} values, {repeats:.1%} of the rows share theirs with another")
     return Kind("text", 1.0, f"{distinct:,} values of no common form")
