@@ -57,17 +57,20 @@ def show(report: Mapping[str, Any]) -> None:
         f"{report['rows']:,} rows, {len(report['columns'])} columns, {report['duplicate_rows']:,} duplicate rows"
         + "".join(f"; {count:,} lines not read: {reason}" for reason, count in report["unread"].items()),
         markup=False,
+        soft_wrap=True,
     )
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("column", "type"):
-        shown.add_column(title, overflow="fold")
+        shown.add_column(title, no_wrap=True, overflow="ellipsis", max_width=28)
     shown.add_column("quality", no_wrap=True, min_width=WIDTH)
     for title in ("mismatched", "missing", "distinct"):
         shown.add_column(title, justify="right")
-    shown.add_column("most frequent, or range", overflow="ellipsis", no_wrap=True, max_width=44)
+    if wide := console.width >= 110:
+        shown.add_column("most frequent, or range", overflow="ellipsis", no_wrap=True, max_width=60)
     for name, column in report["columns"].items():
         numbers = (f"{column[key]:,}" for key in ("mismatched", "missing", "distinct"))
-        shown.add_row(Text(name), column["type"], _bar(column), *numbers, Text(_glance(column)))
+        glance = [Text(_glance(column))] if wide else []
+        shown.add_row(Text(name), column["type"], _bar(column), *numbers, *glance)
     console.print(shown)
     for item in report["suggestions"][:12]:
         console.print()
