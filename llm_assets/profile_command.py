@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 QUALITY = (("valid", "█", "green"), ("mismatched", "▓", "red"), ("missing", "░", "bright_black"))
-WIDTH = 22
+WIDTH = 16
 
 
 def profile(

@@ -13,6 +13,7 @@ from llm_assets.cli import app
 from llm_assets.data.profile_page import table_page
 from llm_assets.data.profile_suggest import suggestions
 from llm_assets.data.profile_table import profile_table
+from llm_assets.terminal import console
 
 HOSTILE = [
     "<script>document.title='owned'</script>",
@@ -87,7 +88,8 @@ CONTRAST = """() => {
   return worst }"""
 
 
-def test_the_command_shows_and_writes(tmp_path: Path) -> None:
+def test_the_command_shows_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "width", 160)
     table = tmp_path / "t.csv"
     rows = [
         f"{n},please tell me where order {n} of mine is today,{'late' if n % 9 else '[bold]lost'}" for n in range(300)

@@ -31,7 +31,8 @@ def raw_rows() -> list[dict[str, object]]:
         rows.append(
             {
                 "id": text_hash(f"row {n}"), "text": "short" if n % 20 == 0 else text, "label": label,
-                "source": "files", "uri": f"file://a.csv#{n}", "licence": "MIT" if n % 2 else "unknown", "content_hash": text_hash(text),
+                "source": "files", "uri": f"file://a.csv#{n}",
+                "licence": "MIT" if n % 2 else "unknown", "content_hash": text_hash(text),
                 "parents": [], "steps": [],
             }
         )  # fmt: skip
