@@ -5,7 +5,7 @@ from run to run (times, host names, absolute paths) may be in them; such things 
 
 | artifact | files |
 |---|---|
-| documents (raw, cleaned, augmented, balanced) | `documents.parquet`; cleaned also `rejected.parquet` |
+| documents (raw, cleaned, augmented, balanced) | `documents.parquet`; raw and cleaned also `rejected.parquet` |
 | preference pairs | `pairs.parquet` |
 | checkpoint (pretrained, finetuned …) | a Hugging Face folder: `config.json`, `model.safetensors`, `tokenizer.json` … |
 | package (quantized, release candidate) | `model.onnx`, `tokenizer.json`, `package.json` |
@@ -78,7 +78,9 @@ def document_schema() -> pa.Schema:
 
     `text` is what a model reads; `summary` and `body` are its first sentence and the rest where a document has
     both; `label` is its class where known; `weight` multiplies its loss; `parents` are the ids of the rows it was
-    made from, and `steps` the names of the steps it went through.
+    made from, and `steps` the names of the steps it went through. `fetched_at` is what the source itself records of
+    the document (WARC-Date, Last-Modified, a date column; null where it records nothing): the time at which we read it
+    is not in the table, or no two acquisitions of equal data would be equal.
     """
     import pyarrow as pa
 
@@ -97,6 +99,7 @@ def document_schema() -> pa.Schema:
             pa.field("content_hash", pa.string(), nullable=False),
             pa.field("parents", pa.list_(pa.string())),
             pa.field("steps", pa.list_(pa.string())),
+            pa.field("fetched_at", pa.timestamp("us", tz="UTC")),
         ]
     )
 

@@ -36,7 +36,11 @@ def up(
     from llm_assets.up import keep_up
 
     enter(recipe, overrides or [])
-    raise typer.Exit(keep_up(port))
+    from llm_assets.recipe import current_recipe, home_folder
+    from resources.lakefs_server import store_server
+
+    with store_server(current_recipe().store, home_folder()):
+        raise typer.Exit(keep_up(port))
 
 
 @app.command()
@@ -51,10 +55,13 @@ def run(
     from llm_assets.environment import enter
 
     enter(recipe, overrides or [])
+    from llm_assets.recipe import current_recipe, home_folder
     from llm_assets.report import print_outcome
     from llm_assets.runs import run_graph
+    from resources.lakefs_server import store_server
 
-    outcome = run_graph(select)
+    with store_server(current_recipe().store, home_folder()):
+        outcome = run_graph(select)
     print_outcome(outcome)
     raise typer.Exit(0 if outcome.success else 1)
 
@@ -125,15 +132,17 @@ def retrain(recipe: RecipeOption = None, overrides: SetOption = None) -> None:
     from llm_assets.environment import enter
 
     enter(recipe, overrides or [])
-    from llm_assets.recipe import home_folder
+    from llm_assets.recipe import current_recipe, home_folder
     from llm_assets.report import print_outcome
     from llm_assets.runs import run_graph
     from llm_assets.serving.traffic import accept_feedback
     from llm_assets.terminal import console
+    from resources.lakefs_server import store_server
 
     accepted = accept_feedback(home_folder())
     console.print(f"{accepted.count} corrections are training data now")
-    outcome = run_graph()
+    with store_server(current_recipe().store, home_folder()):
+        outcome = run_graph()
     print_outcome(outcome)
     raise typer.Exit(0 if outcome.success else 1)
 

@@ -36,8 +36,10 @@ def profile(
             delimiter=delimiter,
             progress=lambda done, total, note="": state.update(f"reading {escape(table.name)}: {note}"),
         )
-    readable = table.suffix.lower() in (".csv", ".jsonl", ".parquet") and header  # what a source of the recipe takes
-    report["suggestions"] = suggestions(report, source=str(table) if readable else None)
+    source: dict[str, Any] = {"paths": [str(table)]}
+    if not header:
+        source["columns"] = list(report["columns"])
+    report["suggestions"] = suggestions(report, source=source)
     show(report)
     if output:
         partial = output.with_name(output.name + ".partial")

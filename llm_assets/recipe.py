@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from llm_assets.monitoring.config import MonitoringConfig
 from llm_assets.prompts.config import PromptsConfig
 from llm_assets.serving.config import ServingConfig
 from llm_assets.training.config import TrainingConfig
+from resources.config import StoreConfig
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECIPES = PROJECT / "recipes"
@@ -39,6 +41,7 @@ class Recipe(Section):
     name: str
     seed: int = Field(7, ge=0, description="the one seed: equal inputs give equal versions")
     threads: int = Field(2, ge=1, description="CPU threads of training and serving; part of what makes a result equal")
+    store: StoreConfig = StoreConfig()
     data: DataConfig
     prompts: PromptsConfig = PromptsConfig()
     models: ModelsConfig = ModelsConfig()
@@ -146,7 +149,8 @@ def _problem(item: Any) -> str:
         return f"{key}: unknown key{' (allowed: ' + ', '.join(allowed) + ')' if allowed else ''}"
     if item["type"] == "missing":
         return f"{key}: required, and not given"
-    return f"{key} = {value!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
+    shown = re.sub(r"(://[^/\s:@]*):[^/\s@]*@", r"\1:***@", repr(value))  # no password of a URL
+    return f"{key} = {shown}: {item['msg'][0].lower()}{item['msg'][1:]}"
 
 
 def _fields_at(model: Any, location: Sequence[str | int]) -> list[str]:

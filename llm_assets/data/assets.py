@@ -10,24 +10,25 @@ from llm_assets.recipe import Recipe
 
 
 def _sources_state(recipe: Recipe, home: Path) -> str:
-    from llm_assets.data.acquire import sources_state
+    from llm_assets.data.sources.state import sources_state
 
-    return sources_state(recipe.data, home)
+    return sources_state(recipe.data.sources, home)
 
 
 @artifact_asset(
     group="data",
     config=("data.sources",),
     kinds={"python", "parquet"},
-    code_version="1",
+    code_version="2",
     seconds=15,
     external_state=_sources_state,
 )
 def raw_documents(job: Job) -> Summary:
     """Text from every source of the recipe, one row per document, with provenance.
 
-    Documentation of installed packages (parsed, never imported), one's own files, people's corrections. Look at the
-    documents per label: that is the imbalance the rest of the graph has to live with.
+    Documentation of installed packages (parsed, never imported), one's own files, Hugging Face datasets, web pages,
+    databases, people's corrections. Look at the documents per label: that is the imbalance the rest of the graph has
+    to live with. `rejected.parquet` holds what could not be read, with the reason.
     """
     from llm_assets.data.acquire import acquire_documents
 

@@ -19,12 +19,12 @@ from llm_assets.artifacts import (
 )
 from llm_assets.data.config import CleanConfig
 from llm_assets.data.dedup import find_duplicates
-from llm_assets.data.feedback import FEEDBACK
 from llm_assets.data.language import language_problem
 from llm_assets.data.markup import plain_prose, repair_text, tidy_space
 from llm_assets.data.masking import mask_label
 from llm_assets.data.rows import documents_table, text_hash
 from llm_assets.data.sentences import split_summary
+from llm_assets.data.sources.feedback import FEEDBACK
 from llm_assets.data.split import split_of
 from llm_assets.errors import UserError
 

@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from llm_assets.config import Section
+from llm_assets.data.sources.config import Feedback as Feedback
+from llm_assets.data.sources.config import Files as Files
+from llm_assets.data.sources.config import HuggingFace as HuggingFace
+from llm_assets.data.sources.config import InstalledPackages as InstalledPackages
+from llm_assets.data.sources.config import Source as Source
+from llm_assets.data.sources.config import Sql as Sql
+from llm_assets.data.sources.config import Web as Web
 
 Operation = Literal["synonym", "insert", "swap", "delete"]
-
-
-class InstalledPackages(Section):
-    """Docstrings of packages installed beside the project, read without importing them; the label is the package."""
-
-    kind: Literal["installed_packages"] = "installed_packages"
-    packages: list[str] = Field(
-        description="import names (`sklearn`, not `scikit-learn`); `stdlib` is the standard library"
-    )
-    max_per_package: int = Field(
-        default=4000, ge=1, description="docstrings a package at most, from files drawn by the hash of their path"
-    )
-
-
-class Files(Section):
-    """Texts of one's own. The format goes by suffix: .jsonl .csv .parquet .txt, each but Parquet also with .gz."""
-
-    kind: Literal["files"] = "files"
-    paths: list[str] = Field(min_length=1, description="files or globs; a relative one starts at the project's folder")
-    text_column: str = Field(default="text", description="column with the text (.txt: one text a line, no columns)")
-    label_column: str | None = Field(default=None, description="column with the class; none for unlabelled text")
-    split: Literal["train", "validation", "test", "canary"] | None = Field(
-        default=None, description="put all rows into this split; by default each goes by the hash of its id"
-    )
-    licence: str = Field(default="unknown", description="the licence of these texts, kept with each row")
-
-
-class Feedback(Section):
-    """People's corrections that were accepted as training data; an absent file is no rows."""
-
-    kind: Literal["feedback"] = "feedback"
-    path: str = Field(default="feedback/accepted.jsonl", description="under the state folder, unless absolute")
-
-
-Source = Annotated[InstalledPackages | Files | Feedback, Field(discriminator="kind")]
 
 
 class LanguageConfig(Section):

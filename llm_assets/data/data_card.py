@@ -26,11 +26,16 @@ NO_USE = "Not stated. Set `data.card.intended_use` in the recipe to say what the
 
 
 def measure_card(
-    folders: Mapping[str, Path], report: Mapping[str, Any], rejected: Mapping[str, int], intended_use: str = ""
+    folders: Mapping[str, Path],
+    report: Mapping[str, Any],
+    not_read: Mapping[str, int],
+    rejected: Mapping[str, int],
+    intended_use: str = "",
 ) -> list[dict[str, Any]]:
     """The card as plain data: [{title, text: [sentences], tables: [{head, rows}]}].
 
-    folders: asset -> the folder of its documents; report: step -> its profile (rows, columns, changes).
+    folders: asset -> the folder of its documents; report: step -> its profile (rows, columns, changes);
+    not_read, rejected: reason -> rows that acquisition and cleaning threw out.
     """
     names = ["label", "split", "source", "licence", "content_hash", "weight", "parents"]
     raw, cleaned, balanced = (
@@ -56,8 +61,14 @@ def measure_card(
         _section("Splits", [], _table(("split", "rows", "share"), _shares(cleaned["split"]))),
         _section(
             "What was rejected, and why",
-            [f"Of {lost + kept:,} documents {lost:,} were rejected ({_percent(lost, lost + kept)})."],
-            _table(("reason", "rows", "share"), [[why, n, _percent(n, lost + kept)] for why, n in rejected.items()]),
+            [
+                f"Of {lost + kept:,} documents cleaning rejected {lost:,} ({_percent(lost, lost + kept)}); "
+                f"{sum(not_read.values()):,} rows of the sources could not be read."
+            ],
+            _table(
+                ("stage", "reason", "rows"),
+                [["acquisition", *pair] for pair in not_read.items()] + [["cleaning", *pair] for pair in rejected.items()],
+            ),
         ),
         _section("Personal data", *_personal(texts, report)),
         _section(

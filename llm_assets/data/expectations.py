@@ -22,6 +22,16 @@ SUITES = [
         ],
     ),
     Suite(
+        "raw_documents",
+        METRICS,
+        [
+            Expect(
+                "raw_rejects_are_as_before", "ExpectColumnMaxToBeBetween", column="rejected_share",
+                max_value=previous_metric("rejected_share", plus=0.02), severity="warning",
+            ),
+        ],
+    ),
+    Suite(
         "cleaned_documents",
         DOCUMENTS,
         [

@@ -46,6 +46,7 @@ SCHEMA = {
     "content_hash": Declared("identifier", "^[0-9a-f]{16}$"),
     "parents": Declared("list", _ITEMS),
     "steps": Declared("list", _ITEMS),
+    "fetched_at": Declared("date and time", r"^(19|20)\d\d-", optional=True),
 }
 
 
@@ -69,7 +70,9 @@ def profile_documents(
     progress(len(STAGES), len(STAGES) + 1, "data card")
     rejected = read_table(inputs["cleaned_documents"] / REJECTED, ["reason", "id"])
     reasons = _value_counts(rejected["reason"])
-    card = measure_card(inputs, steps, reasons, data.card.intended_use if data else "")
+    unread = inputs["raw_documents"] / REJECTED
+    not_read = _value_counts(read_table(unread, ["reason"])["reason"]) if unread.is_file() else {}
+    card = measure_card(inputs, steps, not_read, reasons, data.card.intended_use if data else "")
     report = {
         "steps": steps,
         "rejected": reasons,

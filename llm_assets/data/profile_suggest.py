@@ -42,12 +42,15 @@ def roles(columns: Mapping[str, Column]) -> tuple[str | None, str | None]:
 
 
 def suggestions(
-    report: Mapping[str, Any], data: DataConfig | None = None, source: str | None = None, documents: bool = False
+    report: Mapping[str, Any],
+    data: DataConfig | None = None,
+    source: Mapping[str, Any] | None = None,
+    documents: bool = False,
 ) -> list[dict[str, Any]]:
     """[{title, why, rows, recipe}] of the report of a table.
 
     data: the recipe's section that the table came out of (without it, the recipe's defaults are compared with);
-    source: the path of the file profiled, if it is not yet a source of the recipe; documents: the table has the
+    source: what a source of the recipe has to say to read the table (paths …), where it is none yet; documents: the table has the
     document schema, so it is known which column is what.
     """
     columns = report["columns"]
@@ -94,8 +97,10 @@ def _suggest(title: str, why: str, rows: int, data: dict[str, Any] | None = None
     return {"title": title, "why": why, "rows": rows, "recipe": {"data": data} if data else None}
 
 
-def _as_source(path: str, text: str, label: str | None, columns: Mapping[str, Column]) -> Iterator[dict[str, Any]]:
-    source: dict[str, Any] = {"kind": "files", "paths": [path], "text_column": text}
+def _as_source(
+    origin: Mapping[str, Any], text: str, label: str | None, columns: Mapping[str, Column]
+) -> Iterator[dict[str, Any]]:
+    source: dict[str, Any] = {"kind": "files", **origin, "text_column": text}
     why = f"`{text}` holds the texts ({columns[text]['because']})"
     if label:
         source["label_column"] = label

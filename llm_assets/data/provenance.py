@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 STAGES = ("raw_documents", "cleaned_documents", "augmented_documents", "balanced_documents")
-COLUMNS = ["id", "label", "split", "weight", "source", "uri", "licence", "content_hash", "parents", "steps"]
+COLUMNS = [
+    "id",
+    "label",
+    "split",
+    "weight",
+    "source",
+    "uri",
+    "licence",
+    "content_hash",
+    "parents",
+    "steps",
+    "fetched_at",
+]
 BETWEEN = "\x1f"
 
 
@@ -38,6 +51,7 @@ class Link:
     split: str | None
     weight: float | None
     content_hash: str
+    fetched_at: datetime | None
     reason: str | None = None
 
 
@@ -85,7 +99,11 @@ def row_chains(folders: Mapping[str, Path], row_ids: Iterable[str]) -> dict[str,
             rows |= {(stage, row["id"]): row for row in found}
             asked |= fresh
             sought |= {parent for row in found for parent in row["parents"] or []}
-    gone = {row["id"]: row for row in _rows(folders[STAGES[1]] / REJECTED, sought, [*COLUMNS, "reason"])}
+    gone = {}
+    for stage in STAGES[1::-1]:
+        path = folders[stage] / REJECTED
+        if path.is_file():
+            gone |= {row["id"]: (stage, row) for row in _rows(path, sought, [*COLUMNS, "reason"])}
     return {row_id: _chain(row_id, rows, gone) for row_id in wanted}
 
 
@@ -103,7 +121,9 @@ def broken_steps(folders: Mapping[str, Path]) -> dict[str, int]:
     return found
 
 
-def _chain(row_id: str, rows: Mapping[tuple[str, str], dict[str, Any]], gone: Mapping[str, dict[str, Any]]) -> Chain:
+def _chain(
+    row_id: str, rows: Mapping[tuple[str, str], dict[str, Any]], gone: Mapping[str, tuple[str, dict[str, Any]]]
+) -> Chain:
     links: dict[tuple[str, str], Link] = {}
     missing: list[str] = []
 
@@ -128,15 +148,17 @@ def _chain(row_id: str, rows: Mapping[tuple[str, str], dict[str, Any]], gone: Ma
         return True
 
     visit(row_id, len(STAGES) - 1)
-    if row_id in gone and (STAGES[1], row_id) not in rows:
-        links[STAGES[1], row_id] = _link(STAGES[1], gone[row_id], (row_id,), (), gone[row_id]["reason"])
+    if row_id in gone:
+        stage, row = gone[row_id]
+        parents = (row_id,) if (STAGES[0], row_id) in rows else ()
+        links.setdefault((stage, row_id), _link(stage, row, parents, (), row["reason"]))
     return Chain(row_id, tuple(links.values()), tuple(missing))
 
 
 def _link(
     stage: str, row: Mapping[str, Any], parents: tuple[str, ...], steps: tuple[str, ...], reason: str | None = None
 ) -> Link:
-    same = ("id", "source", "uri", "licence", "label", "split", "weight", "content_hash")
+    same = ("id", "source", "uri", "licence", "label", "split", "weight", "content_hash", "fetched_at")
     return Link(stage=stage, made_from=parents, steps=steps, reason=reason, **{name: row[name] for name in same})
 
 

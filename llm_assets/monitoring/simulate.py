@@ -115,7 +115,7 @@ def shifted_texts(home: Path, recipe: Recipe) -> list[tuple[str, str]]:
     from llm_assets.data.acquire import acquire_documents
     from llm_assets.data.clean import clean_documents
     from llm_assets.data.config import InstalledPackages
-    from llm_assets.data.packages import packages_state
+    from llm_assets.data.sources.packages import packages_state
 
     packages = list(recipe.monitoring.shift_packages)
     if not packages:

@@ -292,7 +292,7 @@ def test_every_suggestion_loads_through_the_recipe(real_data: Path, tmp_path: Pa
     loaded = 0
     for path, header in [(tmp_path / "orders.csv", True), (real_data / "sms_spam" / "sms.tsv", False)]:
         report = profile_file(path, header=header)
-        for item in suggestions(report, source=str(path)):
+        for item in suggestions(report, source={"paths": [str(path)]}):
             if item["recipe"]:
                 recipe = yaml.safe_load(item["recipe"])
                 assert recipe == yaml.safe_load(one_line(item["recipe"]))

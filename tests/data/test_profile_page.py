@@ -41,7 +41,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     report = {**profile_table(table.to_batches()), "unread": {HOSTILE[0]: 3}}
-    report["suggestions"] = suggestions(report, source=f"/data/{HOSTILE[3]}.csv")
+    report["suggestions"] = suggestions(report, source={"paths": [f"/data/{HOSTILE[3]}.csv"]})
     path = tmp_path_factory.mktemp("page") / "page.html"
     path.write_text(table_page(report, HOSTILE[0]), encoding="utf-8")
     return path
