@@ -67,7 +67,10 @@ def measure_card(
             ],
             _table(
                 ("stage", "reason", "rows"),
-                [["acquisition", *pair] for pair in not_read.items()] + [["cleaning", *pair] for pair in rejected.items()],
+                [
+                    *(["acquisition", *pair] for pair in not_read.items()),
+                    *(["cleaning", *pair] for pair in rejected.items()),
+                ],
             ),
         ),
         _section("Personal data", *_personal(texts, report)),

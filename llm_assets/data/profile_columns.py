@@ -100,6 +100,7 @@ class ColumnProfile:
         kind = self._kind(counted, present)
         mismatched, unlike = self._mismatched(kind, present)
         known = dict(counted.frequent)
+        plain = _shown if self._is_list() else str
         patterns = [[pattern_of(text), count, text] for text, count in shapes.frequent[:10]]
         bars, meaning = self._histogram(kind, counted, present, patterns)
         numeric = kind.name in NUMERIC and self.numbers.values.size > 0
@@ -119,9 +120,9 @@ class ColumnProfile:
             "once": counted.once,
             "rarest": counted.frequent[-1][1] if counted.complete and counted.frequent else None,
             "top": [
-                [_shown(text), count] for text, count in counted.frequent[:12] if count > 1 or kind.name == "category"
+                [plain(text), count] for text, count in counted.frequent[:12] if count > 1 or kind.name == "category"
             ],
-            "examples": sorted(([_shown(text), known.get(text)] for text in unlike), key=lambda pair: -(pair[1] or 0)),
+            "examples": sorted(([plain(text), known.get(text)] for text in unlike), key=lambda pair: -(pair[1] or 0)),
             "histogram": bars,
             "histogram_of": meaning,
             "numbers": spread(self.numbers) if numeric else None,

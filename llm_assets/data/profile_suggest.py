@@ -50,8 +50,8 @@ def suggestions(
     """[{title, why, rows, recipe}] of the report of a table.
 
     data: the recipe's section that the table came out of (without it, the recipe's defaults are compared with);
-    source: what a source of the recipe has to say to read the table (paths …), where it is none yet; documents: the table has the
-    document schema, so it is known which column is what.
+    source: what a source of the recipe has to say to read the table (paths …), where it is none yet;
+    documents: the table has the document schema, so it is known which column is what.
     """
     columns = report["columns"]
     text, label = ("text", "label") if documents else roles(columns)

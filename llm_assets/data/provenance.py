@@ -99,7 +99,7 @@ def row_chains(folders: Mapping[str, Path], row_ids: Iterable[str]) -> dict[str,
             rows |= {(stage, row["id"]): row for row in found}
             asked |= fresh
             sought |= {parent for row in found for parent in row["parents"] or []}
-    gone = {}
+    gone: dict[str, tuple[str, dict[str, Any]]] = {}
     for stage in STAGES[1::-1]:
         path = folders[stage] / REJECTED
         if path.is_file():
