@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llm_assets.artifacts import DOCUMENTS, read_table
 from llm_assets.data.language import MIN_JUDGED, clearly_english, language_of
 from llm_assets.data.profile_cards import marked, table
+from llm_assets.data.profile_table import parquet_batches
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -184,24 +185,22 @@ def _read_texts(path: Path) -> Texts:
     """The sample has the smallest ids, which are hashes, so that the choice is even and does not change."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     ids = read_table(path, ["id"])["id"].combine_chunks()
     chosen = ids.take(pc.array_sort_indices(ids)[:JUDGED])
     found = Texts()
-    with pq.ParquetFile(path, memory_map=True) as file:
-        for batch in file.iter_batches(batch_size=16_384, columns=["id", "text", "label"]):
-            found.rows += batch.num_rows
-            found.sample += batch["text"].filter(pc.is_in(batch["id"], chosen)).to_pylist()
-            marked = batch["text"].filter(pc.match_substring(batch["text"], "["))
-            for kind in REDACTED:
-                found.redacted[kind] += int(pc.sum(pc.count_substring(marked, f"[{kind}]")).as_py() or 0)
-            sized = pa.table({"label": batch["label"], "length": pc.cast(pc.utf8_length(batch["text"]), "int64")})
-            for row in sized.group_by("label").aggregate([("length", "sum"), ("length", "count")]).to_pylist():
-                if row["label"] is not None:
-                    total = found.lengths.setdefault(row["label"], [0, 0])
-                    total[0] += row["length_sum"]
-                    total[1] += row["length_count"]
+    for batch in parquet_batches(path, ["id", "text", "label"]):
+        found.rows += batch.num_rows
+        found.sample += batch["text"].filter(pc.is_in(batch["id"], chosen)).to_pylist()
+        marked = batch["text"].filter(pc.match_substring(batch["text"], "["))
+        for kind in REDACTED:
+            found.redacted[kind] += int(pc.sum(pc.count_substring(marked, f"[{kind}]")).as_py() or 0)
+        sized = pa.table({"label": batch["label"], "length": pc.cast(pc.utf8_length(batch["text"]), "int64")})
+        for row in sized.group_by("label").aggregate([("length", "sum"), ("length", "count")]).to_pylist():
+            if row["label"] is not None:
+                total = found.lengths.setdefault(row["label"], [0, 0])
+                total[0] += row["length_sum"]
+                total[1] += row["length_count"]
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,13 @@ from llm_assets.data.data_card import card_markdown, measure_card
 from llm_assets.data.profile_columns import BETWEEN, MARKS, Declared
 from llm_assets.data.profile_page import profile_page, totals
 from llm_assets.data.profile_suggest import one_line, suggestions
-from llm_assets.data.profile_table import profile_table
+from llm_assets.data.profile_table import parquet_batches, profile_table
 from llm_assets.data.provenance import STAGES, broken_steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PAGE, CARD = "report.html", "data_card.md"
-BATCH = 16_384  # rows: texts may be long
 _ITEM = rf"[^\x01{BETWEEN}]+"
 _ITEMS = rf"^({MARKS['no elements']}|{_ITEM}({BETWEEN}{_ITEM})*)$"  # no element empty or null
 SCHEMA = {
@@ -65,7 +64,7 @@ def profile_documents(
     steps: dict[str, Any] = {}
     for done, stage in enumerate(STAGES):
         path = inputs[stage] / DOCUMENTS
-        steps[stage] = profile_table(_batches(path), SCHEMA, _part_of(progress, done, stage), _rows(path))
+        steps[stage] = profile_table(parquet_batches(path), SCHEMA, _part_of(progress, done, stage), _rows(path))
         steps[stage]["changes"] = _changes(path)
     progress(len(STAGES), len(STAGES) + 1, "data card")
     rejected = read_table(inputs["cleaned_documents"] / REJECTED, ["reason", "id"])
@@ -94,13 +93,6 @@ def _part_of(progress: Progress, number: int, stage: str) -> Progress:
         progress(number + done / max(total, 1), len(STAGES) + 1, f"{stage}: {note}")
 
     return report
-
-
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path, memory_map=True) as file:
-        yield from file.iter_batches(batch_size=BATCH)
 
 
 def _rows(path: Path) -> int:

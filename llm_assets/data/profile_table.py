@@ -99,7 +99,7 @@ def read_batches(
         raise UserError(f"{path}: unknown format {path.suffix!r}; use one of {', '.join(FORMATS)}")
     try:
         if kind == ".parquet":
-            yield from _parquet(path)
+            yield from parquet_batches(path)
         elif kind in (".csv", ".tsv"):
             yield from _csv(path, kind, refuse, header, delimiter)
         else:
@@ -111,11 +111,14 @@ def read_batches(
         ) from None
 
 
-def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
+def parquet_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Record batches of a Parquet file, of fewer rows the longer these are, so that a batch stays near BLOCK bytes."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, memory_map=True) as file:
-        yield from file.iter_batches(batch_size=BATCH)
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+        longest = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1)
+        yield from file.iter_batches(batch_size=int(min(BATCH, max(BLOCK / max(longest, 1), 16))), columns=columns)
 
 
 def _csv(path: Path, kind: str, refuse: Refuse, header: bool, delimiter: str | None) -> Iterator[pa.RecordBatch]:
@@ -208,8 +211,9 @@ def _text(value: Any) -> str | None:
 
 
 def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    for start in range(0, batch.num_rows, BATCH):
-        yield batch.slice(start, BATCH)
+    rows = int(min(BATCH, max(2 * BLOCK * batch.num_rows // max(batch.nbytes, 1), 16)))
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)
 
 
 def _multiplier(name: str) -> np.uint64:
