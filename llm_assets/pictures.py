@@ -27,7 +27,7 @@ def line_chart(title: str, points: Sequence[tuple[float, float]]) -> str:
 
 def bar_chart(title: str, values: Mapping[str, float]) -> str:
     """Markdown of an image: one horizontal bar a name, the first on top, each with its number."""
-    shown = list(values.items())[:MAX_BARS]
+    shown = [(_plain(name), value) for name, value in list(values.items())[:MAX_BARS]]
 
     def draw(axes: Axes) -> None:
         bars = axes.barh([name for name, _ in shown], [value for _, value in shown], color=LINE, height=0.7)
@@ -50,7 +50,7 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
 
 def share_chart(title: str, values: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown of an image: one full-width bar a name, cut into the shares of its parts (at most four)."""
-    shown = dict(list(values.items())[:MAX_BARS])
+    shown = {_plain(name): some for name, some in list(values.items())[:MAX_BARS]}
     parts = list(dict.fromkeys(part for some in shown.values() for part in some))
     totals = [sum(some.values()) or 1 for some in shown.values()]
 
@@ -79,6 +79,12 @@ def cell(text: str, limit: int = 300) -> str:
     for mark in "[]!*_`~":
         flat = flat.replace(mark, f"\\{mark}")
     return flat
+
+
+def _plain(name: str, limit: int = 60) -> str:
+    """A name from data as a label: in one line, and never read as a formula, which a pair of dollars would start."""
+    flat = "".join(mark if mark.isprintable() else " " for mark in str(name))
+    return (flat if len(flat) <= limit else flat[: limit - 1] + "…").replace("$", r"\$")
 
 
 def _image(title: str, draw: Callable[[Axes], None], height: float) -> str:
