@@ -10,9 +10,10 @@ from llm_assets.recipe import Recipe
 
 
 def _sources_state(recipe: Recipe, home: Path) -> str:
+    from llm_assets.data.erasure import erased_state
     from llm_assets.data.sources.state import sources_state
 
-    return sources_state(recipe.data.sources, home)
+    return sources_state(recipe.data.sources, home) + erased_state(home)
 
 
 @artifact_asset(

@@ -189,11 +189,12 @@ def _summary(report: dict[str, Any]) -> Summary:
                     "recipe": one_line(item["recipe"]),
                 }
                 for item in report["suggestions"]
-            ][:12],
+                if item["recipe"]
+            ],
             "Patterns, cleaned_documents": [
-                {"column": name, "pattern": mark, "rows": f"{count:,}", "such as": text}
+                {"column": name, "pattern": mark, "rows": f"{count:,}"}
                 for name, column in cleaned.items()
-                for mark, count, text in column["patterns"][:2]
+                for mark, count, _ in column["patterns"][:2]
             ],
             "Known biases, as measured": [
                 dict(zip(shown["head"], map(str, row), strict=True))

@@ -213,7 +213,7 @@ KILLS = [kill_a_run, kill_a_collection, kill_an_erasure]
 
 @pytest.mark.parametrize("kill", KILLS)
 def test_a_kill_anywhere_leaves_all_whole_and_a_rerun_completes(store, kill):
-    kill_everywhere(store, kill, stride=29)
+    kill_everywhere(store, kill, stride=53)
 
 
 @pytest.mark.slow
