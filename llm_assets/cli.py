@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from llm_assets import cli_versions
 from llm_assets.errors import UserError
 
 app = typer.Typer(
@@ -49,6 +50,7 @@ def run(
     select: Annotated[
         str | None, typer.Option("--select", "-s", help="Dagster asset selection, e.g. '+aligned_model'.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compute anew what the store has already.")] = False,
 ) -> None:
     """Materialize what is not fresh (or what --select names) and exit; not zero when a gate fails."""
     from llm_assets.environment import enter
@@ -60,7 +62,7 @@ def run(
     from resources.lakefs_server import store_server
 
     with store_server(current_recipe().store, home_folder()):
-        outcome = run_graph(select)
+        outcome = run_graph(select, force=force)
     print_outcome(outcome)
     raise typer.Exit(0 if outcome.success else 1)
 
@@ -157,6 +159,9 @@ def down(recipe: RecipeOption = None) -> None:
 
     endpoint_of(current_recipe(), home_folder()).stop()
     typer.echo("the endpoint is stopped")
+
+
+cli_versions.register(app)
 
 
 def main() -> None:

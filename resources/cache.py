@@ -22,14 +22,13 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from llm_assets.errors import UserError
-from resources.durable import Unsynced, make_folder, sync
+from resources.durable import Unsynced, make_folder, sync, workers
 
 LIST = ".dir"
 PARTIAL, DAMAGED = ".partial", ".damaged"
@@ -73,13 +72,12 @@ class ContentCache:
         if any(path.name == ".dvcignore" for path in paths):
             raise UserError(f"{directory}: a file of an artifact cannot be named .dvcignore (DVC would not read it)")
         sizes = [path.stat().st_size for path in paths]
-        with ThreadPoolExecutor(4) as pool:
-            # The disk takes large files while they are hashed.
-            large = [path for path, size in zip(paths, sizes, strict=True) if size > LARGE and unsynced is not None]
-            synced = [pool.submit(sync, path) for path in large]
-            digests = list(pool.map(md5, paths))
-            for done in synced:
-                done.result()
+        # The disk takes large files while they are hashed.
+        large = [path for path, size in zip(paths, sizes, strict=True) if size > LARGE and unsynced is not None]
+        synced = [workers().submit(sync, path) for path in large]
+        digests = list(workers().map(md5, paths))
+        for done in synced:
+            done.result()
         for path, digest in zip(paths, digests, strict=True):
             self._keep(digest, partial(_link, path), unsynced)
         files = [StoredFile(p.relative_to(directory).as_posix(), d) for p, d in zip(paths, digests, strict=True)]

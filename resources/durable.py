@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 Unsynced = set[Path]
@@ -26,9 +27,17 @@ def sync(path: Path) -> None:
 
 def sync_all(unsynced: Unsynced) -> None:
     """Wait until the disk has all of these, and empty the set."""
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(sync, unsynced))
+    list(workers().map(sync, unsynced))
     unsynced.clear()
+
+
+@cache
+def workers() -> ThreadPoolExecutor:
+    """Threads of this process for what is done without the interpreter: waiting for the disk, hashing."""
+    return ThreadPoolExecutor(8)
+
+
+os.register_at_fork(after_in_child=workers.cache_clear)  # a forked process has none of its parent's threads
 
 
 def make_folder(path: Path, unsynced: Unsynced | None) -> None:

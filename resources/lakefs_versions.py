@@ -209,6 +209,18 @@ class LakeFSVersions:
         found.sort(key=lambda record: (-record["written"], record["asset"], record["fingerprint"]))
         return [version_of(record, record["commit"]) for record in found]
 
+    def _list(self, version: Version, commit: str) -> None:
+        """Let the store list a version by a commit that has it. A tag moves by being away for a moment, in which others
+        could not read the version: it stays where the version is whole.
+        """
+        tag = version_tag(version)
+        if not self.repository.create_tag(tag, commit):
+            before = self.repository.tag(tag) or commit
+            record = read_record(self.repository, before, version.asset)
+            if record is None or missing_files(self.repository, before, record):
+                self.repository.move_tag(tag, commit)
+        self.repository.delete_tag(tag + ERASED)  # made again, and on purpose
+
     def _change(
         self,
         branch: str,
@@ -227,8 +239,7 @@ class LakeFSVersions:
             stage(child)
             commit = self.repository.commit(child, message, {**metadata, **now()})
             if version:
-                self.repository.move_tag(version_tag(version), commit)
-                self.repository.delete_tag(version_tag(version) + ERASED)  # made again, and on purpose
+                self._list(version, commit)
             self.repository.merge(commit, branch, f"{message}: merged", now())
             if version:  # a collection elsewhere may have seen it before it was on the branch
                 self.repository.create_tag(version_tag(version), commit)

@@ -18,6 +18,7 @@ from llm_assets.artifacts import (
     no_progress,
     rejected_schema,
 )
+from llm_assets.data.erasure import load_erased
 from llm_assets.data.rows import RepeatedIds, TableWriter
 from llm_assets.data.sources.config import Source
 from llm_assets.data.sources.found import Batch
@@ -37,8 +38,11 @@ def stream_sources(
     root: Path = PROJECT,
     counts: list[Count] | None = None,
 ) -> Iterator[Batch]:
-    """`read_source` of all of them, in their order, with ids unique over all documents; a count for each."""
-    repeated = RepeatedIds()
+    """`read_source` of all of them, in their order, with ids unique over all documents; a count for each.
+
+    What has been erased is left out.
+    """
+    repeated, erased = RepeatedIds(), load_erased(home)
     rows = 0
     for number, source in enumerate(sources):
         count = Count(f"{number}: {source.kind}")
@@ -50,7 +54,7 @@ def stream_sources(
 
         for batch in read_source(source, home, root, report, count):
             rows += batch.documents.num_rows
-            yield batch._replace(documents=repeated.mend(batch.documents))
+            yield Batch(erased.rest(repeated.mend(batch.documents)), erased.rest(batch.rejected))
     if not rows:
         raise UserError("data.sources: the sources hold no documents; add one that does")
     progress(len(sources), len(sources), f"{rows:,} documents")

@@ -10,9 +10,10 @@ from llm_assets.recipe import Recipe
 
 
 def _sources_state(recipe: Recipe, home: Path) -> str:
+    from llm_assets.data.erasure import erased_state
     from llm_assets.data.sources.state import sources_state
 
-    return sources_state(recipe.data.sources, home)
+    return sources_state(recipe.data.sources, home) + erased_state(home)
 
 
 def _augment_state(recipe: Recipe, home: Path) -> str:
@@ -41,24 +42,44 @@ def raw_documents(job: Job) -> Summary:
     return acquire_documents(job.recipe.data.sources, job.home, job.out, job.progress)
 
 
+def _evaluation_state(recipe: Recipe, home: Path) -> str:
+    """The texts to decontaminate against are no asset: what they are is part of what the result depends on."""
+    from llm_assets.data.acquire import sources_state
+
+    wanted = recipe.data.clean.decontaminate
+    if not wanted.enabled or not wanted.against:
+        return ""
+    return sources_state(recipe.data.model_copy(update={"sources": wanted.against}), home)
+
+
 @artifact_asset(
     group="data",
     inputs=("raw_documents",),
     config=("data.clean", "seed"),
     kinds={"python", "parquet"},
-    code_version="1",
+    code_version="2",
     seconds=20,
+    external_state=_evaluation_state,
 )
 def cleaned_documents(job: Job) -> Summary:
     """Repaired, filtered, deduplicated and split documents, and `rejected.parquet` with a reason for each that went.
 
-    Markup and unicode repair, length and language rules, exact and near duplicates over everything (so none lies
-    across two splits), the label's own name masked. Kept and rejected rows together are the raw ones, always.
+    The steps of `data.clean`, in turn: repair, rules of one's own, markup, white space, masks, spelling, personal data,
+    length, language, quality; then, over all documents, duplicates (so none lies across two splits), label errors and
+    contamination. Kept and rejected rows together are the raw ones, always. Look at the seconds and rejects by step.
     """
+    from llm_assets.data.acquire import read_sources
     from llm_assets.data.clean import clean_documents
 
+    config = job.recipe.data.clean
+    against = config.decontaminate.against if config.decontaminate.enabled else []
     return clean_documents(
-        job.inputs["raw_documents"], job.out, job.recipe.data.clean, seed=job.recipe.seed, progress=job.progress
+        job.inputs["raw_documents"],
+        job.out,
+        config,
+        seed=job.recipe.seed,
+        progress=job.progress,
+        evaluation=read_sources(against, job.home) if against else None,
     )
 
 

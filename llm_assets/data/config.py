@@ -7,6 +7,13 @@ from pydantic import Field, model_validator
 from llm_assets.config import Section
 from llm_assets.data.augment.config import AugmentConfig as AugmentConfig
 from llm_assets.data.balance.config import Balance, Weights
+from llm_assets.data.clean_config import (
+    LabelErrorsConfig,
+    PiiConfig,
+    QualityConfig,
+    RegexRule,
+    SpellingConfig,
+)
 from llm_assets.data.sources.config import Feedback as Feedback
 from llm_assets.data.sources.config import Files as Files
 from llm_assets.data.sources.config import HuggingFace as HuggingFace
@@ -56,21 +63,54 @@ class SplitConfig(Section):
         return self
 
 
-class CleanConfig(Section):
-    """Repair, rules and duplicates."""
+class DecontaminateConfig(Section):
+    """Training texts that hold an evaluation text are rejected (Brown et al. 2020, appendix C, with shares)."""
 
+    enabled: bool = False
+    against: list[Source] = Field(default=[], description="evaluation texts, written as in data.sources")
+    own_splits: bool = Field(default=True, description="also against the validation, test and canary rows")
+    ngram: int = Field(default=13, ge=2, le=50, description="words in an n-gram")
+    threshold: float = Field(
+        default=0.5, ge=0, le=1, description="rejected from this share of an evaluation text's n-grams; 0: from one"
+    )
+
+    @model_validator(mode="after")
+    def _has_something(self) -> DecontaminateConfig:
+        if self.enabled and not self.against and not self.own_splits:
+            raise ValueError(
+                "decontaminate has nothing to compare with: name sources in against, or turn own_splits on"
+            )
+        return self
+
+
+class CleanConfig(Section):
+    """Repair, rules and duplicates. The steps run in the order of these keys."""
+
+    repair: bool = Field(
+        default=True, description="mend mojibake, entities, control and zero-width characters, line ends"
+    )
+    rules: list[RegexRule] = Field(default=[], description="patterns of one's own, in turn")
     markup: bool = Field(
         default=True, description="turn reStructuredText, Markdown, HTML and doctests into plain prose"
     )
-    min_chars: int = Field(default=40, ge=1, description="shorter texts are rejected")
-    max_chars: int = Field(default=20_000, ge=1, description="longer texts are rejected")
-    language: LanguageConfig = LanguageConfig()
-    near_duplicates: NearDuplicateConfig = NearDuplicateConfig()
+    white_space: Literal[paragraphs, lines, keep] = Field(
+        default="paragraphs",
+        description="one line a paragraph, or lines as they are; either way with single blanks",
+    )
     mask_labels: bool = Field(
         default=False,
         description="remove from each text the name of its own label (and a library's usual aliases); for labels "
         "that would otherwise be read off the text",
     )
+    spelling: SpellingConfig = SpellingConfig()
+    pii: PiiConfig = PiiConfig()
+    min_chars: int = Field(default=40, ge=1, description="shorter texts are rejected")
+    max_chars: int = Field(default=20_000, ge=1, description="longer texts are rejected")
+    language: LanguageConfig = LanguageConfig()
+    quality: QualityConfig = QualityConfig()
+    near_duplicates: NearDuplicateConfig = NearDuplicateConfig()
+    label_errors: LabelErrorsConfig = LabelErrorsConfig()
+    decontaminate: DecontaminateConfig = DecontaminateConfig()
     split: SplitConfig = SplitConfig()
 
 

@@ -94,7 +94,13 @@ def store(open_store) -> ManagedStore:
 
 
 @pytest.fixture
-def other_store(open_store, request, tmp_path) -> ManagedStore:
+def new_store(open_store, request) -> Callable[[Path], Open]:
+    """Makes more stores of the same kind, each in a folder of its own."""
+    return lambda folder: BACKENDS[request.node.callspec.params["open_store"]](request, folder)
+
+
+@pytest.fixture
+def other_store(new_store, tmp_path) -> ManagedStore:
     """A second, independent store of the same kind."""
     (tmp_path / "elsewhere").mkdir()
-    return BACKENDS[request.node.callspec.params["open_store"]](request, tmp_path / "elsewhere")()
+    return new_store(tmp_path / "elsewhere")()

@@ -206,6 +206,7 @@ def test_a_version_of_an_unpublished_run_is_adopted_by_another(store, machine):
     other = machine("b")
     other.open_branch("run/2")
     adopted = other.adopt("run/2", other.find("raw", "f1"))
+    assert other.find("raw", "f1") == version, "it is listed where it was, without a moment in which it is not"
     assert other.adopt("run/2", adopted).commit == adopted.commit, "adopting what is there commits nothing"
     store.collect(keep=["run/2"])
     assert other.publish("run/2", "two").name == "v1"

@@ -72,7 +72,7 @@ def _levels(crawl: Crawl, progress: Progress) -> Iterator[Found]:
     yield from rejects
     level = _unseen(crawl, [*(normal_url(url) or url for url in source.seeds), *level])
     for depth in range(source.max_depth + 1):
-        links: dict[str, None] = {}
+        links: list[str] = []
         due = _by_turns(level)[: source.max_pages - crawl.asked]
         for found, extracted in main_texts(_visited(crawl, due, progress)):
             if found.reason or found.text is not None:
@@ -87,9 +87,9 @@ def _levels(crawl: Crawl, progress: Progress) -> Iterator[Found]:
                 for link in extracted.links:
                     url = normal_url(link)
                     if url and len(links) < source.max_pages and _wanted(crawl, url):  # more could not be read
-                        links[url] = None
+                        links += _unseen(crawl, [url])
         left = len(level) - len(due)
-        level = _unseen(crawl, links)
+        level = links
         if time.monotonic() > crawl.end or crawl.asked >= source.max_pages:
             left += len(level)
             limit = "max_seconds" if time.monotonic() > crawl.end else "max_pages"

@@ -98,6 +98,13 @@ def test_links_are_followed_so_far_and_no_further(site: Site, tmp_path: Path) ->
     ]
 
 
+def test_links_that_were_read_take_no_room_from_those_that_were_not(site: Site, tmp_path: Path) -> None:
+    for name in ("", "a", "b", "c"):
+        site.page(f"/{name}", links("/", "/a", "/b", "/c" if name else "/a"))
+    documents, _ = crawl(site, tmp_path, max_pages=4)
+    assert [document.uri.removeprefix(site.url) for document in documents] == ["/", "/a", "/b", "/c"]
+
+
 def test_what_pages_say_to_robots_holds(site: Site, tmp_path: Path) -> None:
     site.page("/", links("/noindex", "/nofollow", "/header"))
     site.page("/noindex", f'<meta name="ROBOTS" content="NoIndex">{links("/found")}')
