@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -132,6 +133,18 @@ def retrain(recipe: RecipeOption = None, overrides: SetOption = None) -> None:
     outcome = run_graph()
     print_outcome(outcome)
     raise typer.Exit(0 if outcome.success else 1)
+
+
+@app.command("openrefine-apply")
+def openrefine_apply(
+    history: Annotated[Path, typer.Argument(help="Operation history exported by OpenRefine (JSON).")],
+    table: Annotated[Path, typer.Argument(help="Table: .csv, .tsv, .jsonl or .parquet.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it (default: NAME-refined).")] = None,
+) -> None:
+    """Replay an OpenRefine operation history over a table; what cannot be replayed is refused by name first."""
+    from llm_assets.data.openrefine.apply import apply_history, print_replay
+
+    print_replay(apply_history(history, table, out))
 
 
 @app.command()

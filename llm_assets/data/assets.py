@@ -34,6 +34,12 @@ def raw_documents(job: Job) -> Summary:
     return acquire_documents(job.recipe.data.sources, job.home, job.out, job.progress)
 
 
+def _clean_state(recipe: Recipe, home: Path) -> str:
+    from llm_assets.data.clean import clean_state
+
+    return clean_state(recipe.data.clean)
+
+
 @artifact_asset(
     group="data",
     inputs=("raw_documents",),
@@ -41,6 +47,7 @@ def raw_documents(job: Job) -> Summary:
     kinds={"python", "parquet"},
     code_version="1",
     seconds=20,
+    external_state=_clean_state,
 )
 def cleaned_documents(job: Job) -> Summary:
     """Repaired, filtered, deduplicated and split documents, and `rejected.parquet` with a reason for each that went.

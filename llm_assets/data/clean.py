@@ -17,12 +17,15 @@ from llm_assets.artifacts import (
     rejected_schema,
     write_table,
 )
+from llm_assets.data.acquire import PROJECT
 from llm_assets.data.config import CleanConfig
 from llm_assets.data.dedup import find_duplicates
 from llm_assets.data.feedback import FEEDBACK
+from llm_assets.data.labels import merge_labels, merges_shown
 from llm_assets.data.language import language_problem
 from llm_assets.data.markup import plain_prose, repair_text, tidy_space
 from llm_assets.data.masking import mask_label
+from llm_assets.data.openrefine.documents import history_state, replay_on_documents
 from llm_assets.data.rows import documents_table, text_hash
 from llm_assets.data.sentences import split_summary
 from llm_assets.data.split import split_of
@@ -58,9 +61,10 @@ def clean_table(
     """(documents, rejected): together exactly the rows of `raw`, of which each is in one."""
     import pyarrow as pa
 
-    kept, rejected = _apply_rules(raw, config, progress)
+    prepared, removed = prepare_table(raw, config)
+    kept, rejected = _apply_rules(prepared, config, progress)
     kept, repeated = _drop_duplicates(kept, config, seed, progress)
-    rejected += repeated
+    rejected += removed + repeated
     if len(kept) + len(rejected) != raw.num_rows:
         raise RuntimeError(f"cleaning lost rows: {raw.num_rows} in, {len(kept)} kept, {len(rejected)} rejected")
     for row in kept:
@@ -72,6 +76,19 @@ def clean_table(
     columns = {field.name: pa.array([row.get(field.name) for row in rejected], type=field.type) for field in schema}
     progress(100, 100, f"{len(kept):,} kept, {len(rejected):,} rejected")
     return documents_table(kept), pa.table(columns, schema=schema)
+
+
+def prepare_table(raw: pa.Table, config: CleanConfig) -> tuple[pa.Table, list[Row]]:
+    """(documents, rejected) of the steps that work on columns: an OpenRefine history, and spellings of labels."""
+    removed: list[Row] = []
+    if config.openrefine:
+        raw, removed = replay_on_documents(raw, PROJECT / config.openrefine)
+    return merge_labels(raw, config.labels)[0], removed
+
+
+def clean_state(config: CleanConfig) -> str:
+    """What changes when a file that cleaning reads does."""
+    return history_state(PROJECT / config.openrefine) if config.openrefine else ""
 
 
 def clean_documents(
@@ -185,6 +202,7 @@ def _summary(raw: pa.Table, kept: pa.Table, rejected: pa.Table, seconds: float) 
             "Rows per split": dict(splits.most_common()),
             "Rows per label": {str(label or "(none)"): n for label, n in labels.most_common(30)},
             "Rejected, by reason": dict(reasons.most_common()),
+            "Labels merged": merges_shown(raw, kept),
         },
         samples=samples[:12],
         note=f"Of {raw.num_rows:,} documents {kept.num_rows:,} stay. Look at what was rejected as a near duplicate: "

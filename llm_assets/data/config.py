@@ -86,8 +86,26 @@ class SplitConfig(Section):
         return self
 
 
+class LabelsConfig(Section):
+    """Near-equal spellings of labels."""
+
+    merge: Literal["none", "fingerprint", "levenshtein"] = Field(
+        default="none",
+        description="fingerprint: labels equal up to case, accents, punctuation and order of words become the most "
+        "frequent spelling; levenshtein: labels a few edits apart too, never where a digit differs",
+    )
+    radius: int = Field(default=1, ge=1, le=3, description="edits between two spellings of one label (levenshtein)")
+
+
 class CleanConfig(Section):
     """Repair, rules and duplicates."""
+
+    openrefine: str | None = Field(
+        default=None,
+        description="an operation history exported by OpenRefine (Undo / Redo, Extract), replayed over the raw "
+        "documents before the rules; a relative path starts at the project's folder",
+    )
+    labels: LabelsConfig = LabelsConfig()
 
     markup: bool = Field(
         default=True, description="turn reStructuredText, Markdown, HTML and doctests into plain prose"
