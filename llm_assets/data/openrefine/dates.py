@@ -17,6 +17,7 @@ DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 # fmt: on
 # Java reads two-digit years as within 80 years before and 20 after today; "today" is fixed, so that a replay repeats.
 PIVOT = 2026
+GREGORIAN = datetime(1582, 10, 15)
 _ZONE = r"Z|[+-]\d{2}:?\d{2}"
 _TIME = rf"(?:[T ]\s*(\d{{1,2}}):(\d{{2}})(?::(\d{{2}})(?:[.,](\d{{1,9}}))?)?\s*([AaPp][Mm])?\s*({_ZONE}|UTC|GMT)?)?"
 _ISO = regex.compile(rf"(\d{{4}})-(\d{{1,2}})-(\d{{1,2}}){_TIME}")
@@ -139,6 +140,7 @@ def parse_pattern(text: str, pattern: str) -> datetime | None:
     found = _reader(pattern.strip()).match(text)
     if not found:
         return None
+    parts = pattern_parts(pattern.strip())
     got = {"y": 1970, "M": 1, "d": 1, "H": 0, "m": 0, "s": 0, "S": 0}
     half, zone = "", None
     for name, value in found.groupdict().items():
@@ -151,14 +153,7 @@ def parse_pattern(text: str, pattern: str) -> datetime | None:
             zone = value
         elif letter in "yu":
             year = int(value)
-            run = dict(
-                zip(
-                    [n for n, _ in enumerate(pattern_parts(pattern.strip()))],
-                    pattern_parts(pattern.strip()),
-                    strict=True,
-                )
-            )
-            if len(run[int(name[1:])][1]) <= 2 and len(value) == 2 and value.isdigit():
+            if len(parts[int(name[1:])][1]) <= 2 and len(value) == 2 and value.isdigit():
                 year += (PIVOT - 80) // 100 * 100
                 year += 100 if year <= PIVOT - 80 else 0
             got["y"] = year
@@ -171,9 +166,12 @@ def parse_pattern(text: str, pattern: str) -> datetime | None:
     if half == "pm" and got["H"] < 12:
         got["H"] += 12
     try:
-        extra = (got["M"] - 1) // 12
-        start = datetime(got["y"] + extra, (got["M"] - 1) % 12 + 1, 1, tzinfo=_zone(zone))
+        year, month = got["y"] + (got["M"] - 1) // 12, (got["M"] - 1) % 12 + 1
+        start = datetime(year, month, 1, tzinfo=_zone(zone))
         step = timedelta(days=got["d"] - 1, hours=got["H"], minutes=got["m"], seconds=got["s"], milliseconds=got["S"])
+        if start + step < GREGORIAN.replace(tzinfo=start.tzinfo):  # Java counts in the Julian calendar before
+            century = (year - (month < 3)) // 100
+            start += timedelta(days=century - century // 4 - 2)
         return (start + step).astimezone(UTC)
     except (ValueError, OverflowError):
         return None

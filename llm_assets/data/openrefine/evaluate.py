@@ -59,6 +59,7 @@ def compile_expression(source: str) -> Expression:
         if f"{name}(" in text.replace(" ", "") and _calls(text, name):
             raise GrelError(f"GREL {text!r}: the function {name!r} is not supported: {reason}")
     tree = parse(text, FUNCTIONS, CONTROLS)
+    evaluate = _compiled(tree)
     names = {node.name for node in walk(tree) if isinstance(node, Name)}
     bound = {name for node in walk(tree) if isinstance(node, Call) for name in _variables(node)}
     unknown = sorted(names - bound - set(NAMES))
@@ -67,7 +68,7 @@ def compile_expression(source: str) -> Expression:
     fields = {node.name for node in walk(tree) if isinstance(node, Field)}
     return Expression(
         source,
-        _compiled(tree),
+        evaluate,
         value_only=not names & {"cell", "cells", "row", "rowIndex", "record"},
         needs_records="record" in fields | names,
     )

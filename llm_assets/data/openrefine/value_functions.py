@@ -187,7 +187,10 @@ def _uniques(value: Value) -> Value:
     """Kept in the order of their first appearance."""
     if not isinstance(value, list):
         return wrong("uniques", "an array")
-    return list({(type(item), text_of(item)): item for item in reversed(value)}.values())[::-1]
+    first: dict[tuple[type, str], Value] = {}
+    for item in value:
+        first.setdefault((type(item), text_of(item)), item)
+    return list(first.values())
 
 
 @function("inArray", least=2)
