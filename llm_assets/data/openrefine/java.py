@@ -1,4 +1,4 @@
-"""Java's regular expressions, replacement templates and number formats, as Python; what is not known here is refused."""
+"""Java's regular expressions, replacement templates and number formats, as Python; what is unknown here is refused."""
 
 from __future__ import annotations
 

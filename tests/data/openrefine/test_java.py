@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
@@ -37,30 +38,137 @@ SUBJECTS = [
     "",
     "aaa-bbb--ccc",
 ]
-# fmt: off
 PATTERNS = [
-    r"\d+", r"\w+", r"\s+", r"[^\w\s]", r"[\w-]+", r"[a-c[x-z]]", r"[a-z&&[^aeiou]]", r"\p{L}+", r"\p{Lu}", r"\P{L}",
-    r"\p{Punct}", r"\p{Alpha}+", r"[\p{Punct}\s]+", r"^\s+|\s+$", r".", r".*", r"$", r"\Z", r"\z", r"(\w)\1", r"a++", r"(?>a+)b",
-    r"(?i)hello", r"(?<year>\d{4})-(\d\d)", r"\Qa,b\E", r"[.\-_]", r"[|]", r"[~&]", r"-+", r"\D", r"[\D]", r"\S", r"\W+", r"\h+",
-    r"\R", r"x{2,3}", r"x{2,3}?", r"(?:a|b)+", r"(?<=,)b", r"(?<!,)b", r"\bW", r"[^]x]", r"\u0041", r"\x41", r"\.", r"[\[\]]",
+    r"\d+",
+    r"\w+",
+    r"\s+",
+    r"[^\w\s]",
+    r"[\w-]+",
+    r"[a-c[x-z]]",
+    r"[a-z&&[^aeiou]]",
+    r"\p{L}+",
+    r"\p{Lu}",
+    r"\P{L}",
+    r"\p{Punct}",
+    r"\p{Alpha}+",
+    r"[\p{Punct}\s]+",
+    r"^\s+|\s+$",
+    r".",
+    r".*",
+    r"$",
+    r"\Z",
+    r"\z",
+    r"(\w)\1",
+    r"a++",
+    r"(?>a+)b",
+    r"(?i)hello",
+    r"(?<year>\d{4})-(\d\d)",
+    r"\Qa,b\E",
+    r"[.\-_]",
+    r"[|]",
+    r"[~&]",
+    r"-+",
+    r"\D",
+    r"[\D]",
+    r"\S",
+    r"\W+",
+    r"\h+",
+    r"\R",
+    r"x{2,3}",
+    r"x{2,3}?",
+    r"(?:a|b)+",
+    r"(?<=,)b",
+    r"(?<!,)b",
+    r"\bW",
+    r"[^]x]",
+    r"\u0041",
+    r"\x41",
+    r"\.",
+    r"[\[\]]",
 ]
-SPLITS = [(r",", 0), (r"", 0), (r"[,;|]", 0), (r"\s", 0), (r"\s*", 0), (r"-", 0), (r"-", 2), (r"x", 0), (r"x", 3), (r"l*", 0)]
+SPLITS = [
+    (r",", 0),
+    (r"", 0),
+    (r"[,;|]", 0),
+    (r"\s", 0),
+    (r"\s*", 0),
+    (r"-", 0),
+    (r"-", 2),
+    (r"x", 0),
+    (r"x", 3),
+    (r"l*", 0),
+]
 REPLACEMENTS = [
-    (r"(\w+) (\w+)", "$2 $1"), (r"\d", r"\$"), (r"(a)|(b)", "<$1$2>"), (r"(?<y>\d{4})", "${y}!"), (r"(x)", "$10"), ("a", r"\\"),
+    (r"(\w+) (\w+)", "$2 $1"),
+    (r"\d", r"\$"),
+    (r"(a)|(b)", "<$1$2>"),
+    (r"(?<y>\d{4})", "${y}!"),
+    (r"(x)", "$10"),
+    ("a", r"\\"),
     ("x*", "-"),
 ]
 DATES = [
-    ("yyyy-MM-dd", "2015-11-30"), ("dd/MM/yyyy", "01/11/2015"), ("M/d/yy", "2/10/94"), ("d-MMM-yy", "10-Feb-94"),
-    ("dd MMMM yyyy", "30 November 2015"), ("yyyyMMdd", "19081209"), ("yyyy-MM-dd'T'HH:mm:ss", "2015-11-30T01:02:03"),
-    ("h:mm a", "7:05 PM"), ("yyyy-MM-dd", "2015-13-45"), ("yyyy-MM-dd", "not a date"), ("dd.MM.yyyy", "1.2.2003 and more"),
-    ("EEE, d MMM yyyy", "Mon, 30 Nov 2015"), ("yyyy-MM-dd HH:mm:ss Z", "2015-11-30 01:02:03 +0200"), ("yy", "27"), ("yy", "45"),
-    ("MM/dd/yyyy", "2/30/2015"), ("yyyy/MM/dd", "15/1/2"), ("yyyy-MM-dd", "1500-03-10"), ("yyyy-MM-dd", "1582-10-15"), ("HHmm", "1234"), ("ddMMMyyyy", "01jan2020"),
+    ("yyyy-MM-dd", "2015-11-30"),
+    ("dd/MM/yyyy", "01/11/2015"),
+    ("M/d/yy", "2/10/94"),
+    ("d-MMM-yy", "10-Feb-94"),
+    ("dd MMMM yyyy", "30 November 2015"),
+    ("yyyyMMdd", "19081209"),
+    ("yyyy-MM-dd'T'HH:mm:ss", "2015-11-30T01:02:03"),
+    ("h:mm a", "7:05 PM"),
+    ("yyyy-MM-dd", "2015-13-45"),
+    ("yyyy-MM-dd", "not a date"),
+    ("dd.MM.yyyy", "1.2.2003 and more"),
+    ("EEE, d MMM yyyy", "Mon, 30 Nov 2015"),
+    ("yyyy-MM-dd HH:mm:ss Z", "2015-11-30 01:02:03 +0200"),
+    ("yy", "27"),
+    ("yy", "45"),
+    ("MM/dd/yyyy", "2/30/2015"),
+    ("yyyy/MM/dd", "15/1/2"),
+    ("yyyy-MM-dd", "1500-03-10"),
+    ("yyyy-MM-dd", "1582-10-15"),
+    ("HHmm", "1234"),
+    ("ddMMMyyyy", "01jan2020"),
 ]
-PRINTS = ["yyyy-MM-dd", "d MMM yyyy", "dd MMMM yy", "EEEE, EEE", "HH:mm:ss.SSS", "h:mm a", "yyyy-MM-dd'T'HH:mm:ssX", "M/d/uuuu"]
-FORMATS = [("%d", "42"), ("%05d", "42"), ("%,d", "1234567"), ("%.2f", "2.675"), ("%8.3f", "3.14159"), ("%-6d|", "42"), ("%+d", "3"),
-           ("%.0f", "2.5"), ("%s", "1.0E10"), ("%x", "255"), ("100%% %d", "5")]
-DOUBLES = ["1", "1e7", "0.0015", "1e-4", "123456789.125", "1e21", "0.3", "2e-3", "100", "9999999", "12345678", "4.35", "0.1", "-2.5"]
-# fmt: on
+PRINTS = [
+    "yyyy-MM-dd",
+    "d MMM yyyy",
+    "dd MMMM yy",
+    "EEEE, EEE",
+    "HH:mm:ss.SSS",
+    "h:mm a",
+    "yyyy-MM-dd'T'HH:mm:ssX",
+    "M/d/uuuu",
+]
+FORMATS = [
+    ("%d", "42"),
+    ("%05d", "42"),
+    ("%,d", "1234567"),
+    ("%.2f", "2.675"),
+    ("%8.3f", "3.14159"),
+    ("%-6d|", "42"),
+    ("%+d", "3"),
+    ("%.0f", "2.5"),
+    ("%s", "1.0E10"),
+    ("%x", "255"),
+    ("100%% %d", "5"),
+]
+DOUBLES = [
+    "1",
+    "1e7",
+    "0.0015",
+    "1e-4",
+    "123456789.125",
+    "1e21",
+    "0.3",
+    "2e-3",
+    "100",
+    "9999999",
+    "12345678",
+    "4.35",
+    "0.1",
+    "-2.5",
+]
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +234,7 @@ def test_order_of_texts_as_java(jvm):
     drawn = random.Random(7)
     pool = "abcABC zZ-_.,'09éÉü/()&"
     words = ["".join(drawn.choices(pool, k=drawn.randint(0, 6))).strip() for _ in range(900)]
-    pairs = [(a, b) for a, b in zip(words, words[1:], strict=False) if a and b]
+    pairs = [(a, b) for a, b in itertools.pairwise(words) if a and b]
     questions = [("collate", a, b) for a, b in pairs]
 
     def ours(a, b):
