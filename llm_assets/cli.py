@@ -147,6 +147,22 @@ def openrefine_apply(
     print_replay(apply_history(history, table, out))
 
 
+@app.command("tidy-table")
+def tidy_table(
+    table: Annotated[Path, typer.Argument(help="Table: .csv, .tsv, .jsonl or .parquet.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the rows that stay are written.")],
+    rejected: Annotated[Path | None, typer.Option(help="Where the others are written, each with its reason.")] = None,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Standard forms, missing values, repairs and duplicate records of a table, as the recipe's data.table says."""
+    from llm_assets.data.tabular import print_steps, tidy_file
+    from llm_assets.recipe import find_recipe, load_recipe
+
+    config = load_recipe(find_recipe(recipe or "demo"), overrides or []).data.table
+    print_steps(tidy_file(table, out, rejected, config))
+
+
 @app.command()
 def down(recipe: RecipeOption = None) -> None:
     """Stop the endpoint that a run left serving."""

@@ -35,11 +35,11 @@ _LETTERS = str.maketrans(
 
 @lru_cache(maxsize=65536)
 def plain(text: str) -> str:
-    """Trimmed, lower case, without accents, punctuation and control characters; white space stays."""
+    """Trimmed, lower case, without accents, punctuation and control characters; white space and symbols stay."""
     if not text.isascii():
         text = text.strip().lower().translate(_LETTERS)
         text = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
-    kept = (char for char in text.strip().lower() if char.isspace() or unicodedata.category(char)[0] not in "PCS")
+    kept = (char for char in text.strip().lower() if char.isspace() or unicodedata.category(char)[0] not in "PC")
     return "".join(kept) if any(char.isalnum() for char in text) else text.strip().lower()
 
 

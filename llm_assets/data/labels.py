@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_assets.data.config import LabelsConfig
-from llm_assets.data.keyers import clusters_by_distance, clusters_by_key
+from llm_assets.data.keyers import clusters_by_distance, clusters_by_key, fingerprint
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +31,7 @@ def label_merges(counts: dict[str, int], config: LabelsConfig) -> list[LabelMerg
     """What would be merged, largest first. The most frequent spelling stays, then the first in the alphabet."""
     if config.merge == "none":
         return []
-    groups = clusters_by_key(counts)
+    groups = clusters_by_key(counts, _key)
     if config.merge == "levenshtein":  # first equal up to case and punctuation, then near
         heads = {value: group[0] for group in groups for value in group}
         summed: Counter[str] = Counter()
@@ -46,6 +46,11 @@ def label_merges(counts: dict[str, int], config: LabelsConfig) -> list[LabelMerg
         groups = sorted((group for group in groups if len(group) > 1), key=lambda group: group[0])
     merges = [LabelMerge(group[0], {value: counts[value] for value in sorted(group[1:])}) for group in groups]
     return sorted(merges, key=lambda merge: (-merge.rows, merge.label))
+
+
+def _key(label: str) -> str:
+    """The fingerprint; C# is no spelling of C."""
+    return fingerprint(label) + "#" * label.count("#")
 
 
 def merge_labels(table: pa.Table, config: LabelsConfig, column: str = "label") -> tuple[pa.Table, list[LabelMerge]]:

@@ -145,6 +145,13 @@ def _cell(value: Any) -> Value:
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value)
 
 
+def write_arrow(table: pa.Table, path: Path) -> None:
+    """Write an Arrow table in the format of the path's suffix."""
+    names = table.schema.names
+    parts = [arrow_part(batch) for batch in table.combine_chunks().to_batches()]
+    write_tables(parts or [table_of({name: [] for name in names})], path)
+
+
 def write_tables(tables: Iterable[Table], path: Path) -> int:
     """Write the parts of a table, visible only when whole; the number of rows. Errors are written as their text."""
     kind = format_of(path)
