@@ -1,17 +1,27 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test test-slow lint types setup clean
+.PHONY: run test test-slow bench-store bench-imbalance bench-augmentation lint types setup clean
 
 run: setup
 	@exec $(BIN)/llm-assets up
 
-test: setup
+test: setup .venv/dvc/.ready
 	$(BIN)/pytest -m "not slow"
 
 # The closed loop with real daemon, webserver and endpoint: about nine minutes.
-test-slow: setup
+test-slow: setup .venv/dvc/.ready
 	$(BIN)/pytest -m slow
+
+# Balancing choices and augmentation operations on public data ($LLM_ASSETS_TEST_DATA): two minutes each on two cores.
+bench-imbalance: setup
+	$(BIN)/python benchmarks/imbalance.py
+
+bench-augmentation: setup
+	$(BIN)/python benchmarks/augmentation.py
+
+bench-store: setup
+	$(BIN)/python benchmarks/store.py
 
 lint: setup
 	$(BIN)/ruff check .
@@ -26,6 +36,12 @@ setup: .venv/.ready
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# The dvc command, which opens the embedded store in the tests, needs packages that Dagster cannot be installed with.
+.venv/dvc/.ready: constraints-dvc.txt | setup
+	$(PYTHON) -m venv .venv/dvc
+	.venv/dvc/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-dvc.txt dvc
 	@touch $@
 
 clean:

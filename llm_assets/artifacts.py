@@ -5,11 +5,12 @@ from run to run (times, host names, absolute paths) may be in them; such things 
 
 | artifact | files |
 |---|---|
-| documents (raw, cleaned, augmented, balanced) | `documents.parquet`; cleaned also `rejected.parquet` |
+| documents (raw, cleaned, augmented, balanced) | `documents.parquet`; raw and cleaned also `rejected.parquet` |
 | preference pairs | `pairs.parquet` |
 | checkpoint (pretrained, finetuned …) | a Hugging Face folder: `config.json`, `model.safetensors`, `tokenizer.json` … |
 | package (quantized, release candidate) | `model.onnx`, `tokenizer.json`, `package.json` |
 | report | `report.json` (+ `report.html`) |
+| any of them | `samples.json`: the rows that people are shown, where there are some |
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ REJECTED = "rejected.parquet"
 PAIRS = "pairs.parquet"
 REPORT = "report.json"
 PACKAGE = "package.json"
+SAMPLES = "samples.json"
 SPLITS = ("train", "validation", "test", "canary")
 
 Scalar = float | int | str | bool
@@ -37,6 +39,9 @@ Scalar = float | int | str | bool
 @dataclass
 class Summary:
     """What a person looks at, and what gates read: kept beside an artifact's version, outside its content hash.
+
+    The samples are people's texts: they go into the artifact, as `samples.json`, where they can be erased. Nothing
+    else here may quote a row; labels and names of templates may be named.
 
     metrics: flat numbers and short texts; the gates of models and reports see them as one row.
     curves:  title -> [(x, y), ...], drawn as line charts (loss over steps).
@@ -52,7 +57,8 @@ class Summary:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """All of it but the samples."""
+        return {name: value for name, value in asdict(self).items() if name != "samples"}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Summary:
@@ -74,7 +80,9 @@ def document_schema() -> pa.Schema:
 
     `text` is what a model reads; `summary` and `body` are its first sentence and the rest where a document has
     both; `label` is its class where known; `weight` multiplies its loss; `parents` are the ids of the rows it was
-    made from, and `steps` the names of the steps it went through.
+    made from, and `steps` the names of the steps it went through. `fetched_at` is what the source itself records of
+    the document (WARC-Date, Last-Modified, a date column; null where it records nothing): the time at which we read it
+    is not in the table, or no two acquisitions of equal data would be equal.
     """
     import pyarrow as pa
 
@@ -93,6 +101,7 @@ def document_schema() -> pa.Schema:
             pa.field("content_hash", pa.string(), nullable=False),
             pa.field("parents", pa.list_(pa.string())),
             pa.field("steps", pa.list_(pa.string())),
+            pa.field("fetched_at", pa.timestamp("us", tz="UTC")),
         ]
     )
 

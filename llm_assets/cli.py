@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from llm_assets import cli_versions
 from llm_assets.errors import UserError
 
 app = typer.Typer(
@@ -18,7 +19,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-RecipeOption = Annotated[str | None, typer.Option("--recipe", "-r", help="A recipe's name or path (default: demo).")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option("--recipe", "-r", help="A recipe's name or path (default: the last one run here, or demo)."),
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a recipe key: section.key=value.")]
 
 
@@ -33,7 +37,11 @@ def up(
     from llm_assets.up import keep_up
 
     enter(recipe, overrides or [])
-    raise typer.Exit(keep_up(port))
+    from llm_assets.recipe import current_recipe, home_folder
+    from resources.lakefs_server import store_server
+
+    with store_server(current_recipe().store, home_folder()):
+        raise typer.Exit(keep_up(port))
 
 
 @app.command()
@@ -43,15 +51,19 @@ def run(
     select: Annotated[
         str | None, typer.Option("--select", "-s", help="Dagster asset selection, e.g. '+aligned_model'.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compute anew what the store has already.")] = False,
 ) -> None:
     """Materialize what is not fresh (or what --select names) and exit; not zero when a gate fails."""
     from llm_assets.environment import enter
 
     enter(recipe, overrides or [])
+    from llm_assets.recipe import current_recipe, home_folder
     from llm_assets.report import print_outcome
     from llm_assets.runs import run_graph
+    from resources.lakefs_server import store_server
 
-    outcome = run_graph(select)
+    with store_server(current_recipe().store, home_folder()):
+        outcome = run_graph(select, force=force)
     print_outcome(outcome)
     raise typer.Exit(0 if outcome.success else 1)
 
@@ -122,15 +134,17 @@ def retrain(recipe: RecipeOption = None, overrides: SetOption = None) -> None:
     from llm_assets.environment import enter
 
     enter(recipe, overrides or [])
-    from llm_assets.recipe import home_folder
+    from llm_assets.recipe import current_recipe, home_folder
     from llm_assets.report import print_outcome
     from llm_assets.runs import run_graph
     from llm_assets.serving.traffic import accept_feedback
     from llm_assets.terminal import console
+    from resources.lakefs_server import store_server
 
     accepted = accept_feedback(home_folder())
     console.print(f"{accepted.count} corrections are training data now")
-    outcome = run_graph()
+    with store_server(current_recipe().store, home_folder()):
+        outcome = run_graph()
     print_outcome(outcome)
     raise typer.Exit(0 if outcome.success else 1)
 
@@ -174,6 +188,9 @@ def down(recipe: RecipeOption = None) -> None:
 
     endpoint_of(current_recipe(), home_folder()).stop()
     typer.echo("the endpoint is stopped")
+
+
+cli_versions.register(app)
 
 
 def main() -> None:

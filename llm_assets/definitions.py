@@ -20,7 +20,7 @@ from llm_assets.monitoring import assets as monitoring
 from llm_assets.monitoring import expectations as monitoring_gates
 from llm_assets.prompts import assets as prompts
 from llm_assets.prompts import expectations as prompts_gates
-from llm_assets.quality.gate import gate
+from llm_assets.quality.gate import gates
 from llm_assets.quality.suite import Suite
 from llm_assets.recipe import current_recipe
 from llm_assets.serving import assets as serving
@@ -62,7 +62,7 @@ def build() -> dg.Definitions:
     )
     return dg.Definitions(
         assets=assets,
-        asset_checks=[gate(suite) for suite in suites],
+        asset_checks=gates(suites),
         jobs=[factory, retrain, monitor],
         schedules=[monitor_schedule(recipe, "monitor")],
         sensors=[degradation_sensor(recipe, "retrain"), publish_sensor()],

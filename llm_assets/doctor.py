@@ -33,7 +33,15 @@ def examine(recipe: Recipe, home: Path, ui_port: int) -> Iterator[Finding]:
     yield _memory()
     yield _writable(home)
     yield _port(ui_port, "the Dagster UI", "llm-assets up --port N")
-    yield from _guarded("store", lambda: _store(home))
+    if recipe.store.kind == "lakefs":
+        from resources.lakefs_diagnosis import diagnose
+
+        findings = [Finding("lakeFS", *diagnosis) for diagnosis in diagnose(recipe.store, home)]
+        yield from findings
+    else:
+        findings = [Finding("store", True, "embedded")]
+    if any(finding.ok for finding in findings):  # it can be read
+        yield from _guarded("store", lambda: _store(home))
     yield from _guarded("endpoint", lambda: _endpoint(recipe, home))
 
 

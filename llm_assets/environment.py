@@ -12,6 +12,7 @@ from llm_assets.recipe import (
     OVERRIDES_VARIABLE,
     PROJECT,
     RECIPE_VARIABLE,
+    chosen_recipe,
     find_recipe,
     home_folder,
     load_recipe,
@@ -31,12 +32,14 @@ QUIET = {
 
 
 def enter(recipe: str | None = None, overrides: Sequence[str] = ()) -> None:
-    """Make this process, and every process it starts, work on `recipe` in the state folder.
+    """Make this process, and every process it starts, work on `recipe` (by default the `chosen_recipe`).
 
     Raises UserError when the recipe cannot be found or is wrong.
     """
-    name = recipe or os.environ.get(RECIPE_VARIABLE) or "demo"
-    chosen = list(overrides) or json.loads(os.environ.get(OVERRIDES_VARIABLE) or "[]")
+    name, chosen = chosen_recipe()
+    if recipe:
+        name, chosen = recipe, json.loads(os.environ.get(OVERRIDES_VARIABLE) or "[]")
+    chosen = list(overrides) or chosen
     path = find_recipe(name)
     load_recipe(path, chosen)
     home = home_folder()

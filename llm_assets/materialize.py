@@ -5,6 +5,7 @@ returns a `Summary`; everything else happens here, once for all stages.
 """
 
 import errno
+import inspect
 import os
 import shutil
 import time
@@ -16,18 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from llm_assets.artifacts import Progress, Summary
+from llm_assets.artifacts import SAMPLES, Progress, Summary, read_json, write_json
 from llm_assets.errors import UserError
 from llm_assets.graph import NODES, ExternalState, Node, fingerprint
 from llm_assets.progress import Update, announce, reporter
+from llm_assets.provenance import environment
 from llm_assets.recipe import Recipe
-from resources.store import MAIN, Version
+from resources.store import MAIN, Version, VersionStore
 
 if TYPE_CHECKING:
     from resources.workspace import RecipeResource, StoreResource
 
 OWNERS = ["team:llm-assets"]
 PROCESS_TAG = "llm-assets/process"
+FORCE_TAG = "llm-assets/force"  # a run with it computes anew what it would find
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def artifact_asset(
             owners=OWNERS,
             tags={"stage": group},
             code_version=code_version,
-            description=compute.__doc__,
+            description=inspect.getdoc(compute),
             required_resource_keys={"recipe", "store"},
         )
         def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
@@ -102,9 +105,10 @@ def _materialize(
     announce(Update(node.name, "started"))
     heads = store.heads(branch)
     versions = _input_versions(node, heads)
+    external = node.external_state(recipe, home) if node.external_state else ""
     key = fingerprint(node, recipe, home, {name: v.data_version for name, v in versions.items()})
     work_seconds = 0.0
-    found = store.find(node.name, key)
+    found = None if FORCE_TAG in context.run.tags else store.find(node.name, key)
     if found is not None:
         version = store.adopt(branch, found)
         context.log.info(f"{node.name}: computed before from the same inputs; version {version.data_version} reused")
@@ -124,11 +128,16 @@ def _materialize(
             begun = time.monotonic()
             summary = compute(job)
             work_seconds = time.monotonic() - begun
+            if summary.samples:
+                write_json(summary.samples, out / SAMPLES)
             metadata = {
                 "summary": summary.to_json(),
                 "run": context.run.run_id,
-                "recipe": recipe.name,
+                "recipe": recipe.model_dump(mode="json"),
                 "code_version": node.code_version,
+                "external": external,
+                "files": _sizes(out),
+                "environment": environment(),
                 "work_seconds": round(work_seconds, 2),
             }
             if node.changes_state:  # what a rerun will see is the state after the work
@@ -153,8 +162,16 @@ def _materialize(
         )
     )
     return dg.MaterializeResult(
-        metadata=_shown(version, reused=found is not None), data_version=dg.DataVersion(version.data_version)
+        metadata=_shown(version, store, branch, reused=found is not None),
+        data_version=dg.DataVersion(version.data_version),
     )
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Path -> bytes of every file: what kind of artifact it is can be told without opening it."""
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 def _input_versions(node: Node, heads: Mapping[str, Version]) -> dict[str, Version]:
@@ -198,7 +215,7 @@ def process_alive(mark: str) -> bool:
         return False
 
 
-def _shown(version: Version, reused: bool) -> dict[str, Any]:
+def _shown(version: Version, store: VersionStore, branch: str, reused: bool) -> dict[str, Any]:
     """The metadata a person sees on the materialization."""
     from llm_assets.pictures import bar_chart, line_chart, table
 
@@ -207,6 +224,8 @@ def _shown(version: Version, reused: bool) -> dict[str, Any]:
         "dagster/uri": f"store://{version.asset}@{version.data_version}",
         "version": version.data_version,
         "commit": version.commit,
+        "branch": branch,
+        "lineage": dg.MetadataValue.md(_lineage(version)),
         "reused": reused,
         "work_seconds": version.metadata["work_seconds"],
     }
@@ -217,8 +236,21 @@ def _shown(version: Version, reused: bool) -> dict[str, Any]:
         title: dg.MetadataValue.md(line_chart(title, points)) for title, points in summary.curves.items() if points
     }
     shown |= {title: dg.MetadataValue.md(bar_chart(title, values)) for title, values in summary.bars.items() if values}
-    if summary.samples:
-        shown["samples"] = dg.MetadataValue.md(table(summary.samples))
+    samples = store.checkout(version) / SAMPLES
+    if samples.exists():
+        shown["samples"] = dg.MetadataValue.md(table(read_json(samples)))
     if summary.note:
         shown["note"] = dg.MetadataValue.md(summary.note)
     return shown
+
+
+def _lineage(version: Version) -> str:
+    """The inputs, each with the exact version that was read, and where to look further."""
+    from llm_assets.pictures import table
+
+    rows = [
+        {"input": name, "data version": origin["data_version"][:12], "commit": origin["commit"][:12]}
+        for name, origin in sorted(version.inputs.items())
+    ]
+    further = f"`llm-assets lineage {version.asset}@{version.data_version[:12]}`"
+    return f"{table(rows)}\n\n{further}" if rows else f"No inputs: {version.asset} is a source. {further}"

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import dagster as dg
 
 from llm_assets.materialize import PROCESS_TAG, process_alive, run_branch
-from resources.store import Release, VersionStore
+from resources.store import Release, Version, VersionStore
+
+RELEASE_TAG = "llm-assets/release"  # on a run: what it was published as
+IN_FLIGHT = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def publish_run(run: dg.DagsterRun, store: VersionStore) -> Release | None:
@@ -16,6 +27,33 @@ def publish_run(run: dg.DagsterRun, store: VersionStore) -> Release | None:
     if not store.heads(branch):
         return None
     return store.publish(branch, f"{branch}\n\nrun: {run.run_id}\njob: {run.job_name}")
+
+
+def report_versions(instance: dg.DagsterInstance, versions: Mapping[str, Version], why: str) -> None:
+    """Tell Dagster which versions `main` holds, where no run has just made them; each asset's page then says so.
+
+    Verdicts are not repeated: what a sensor reads of a report, it reads from the run that made it.
+    """
+    from dagster._core.definitions.data_version import DATA_VERSION_TAG, get_input_data_version_tag
+
+    for asset, version in versions.items():
+        inputs = {
+            get_input_data_version_tag(dg.AssetKey(name)): origin["data_version"]
+            for name, origin in version.inputs.items()
+        }
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                asset,
+                description=why,
+                metadata={"version": version.data_version, "commit": version.commit},
+                tags={DATA_VERSION_TAG: version.data_version, **inputs},
+            )
+        )
+
+
+def runs_in_flight(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+    """The runs that are not over."""
+    return instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from llm_assets.alignment.config import AlignmentConfig
+from llm_assets.artifacts import read_json, write_json
 from llm_assets.compression.config import CompressionConfig
 from llm_assets.config import Section
 from llm_assets.data.config import DataConfig
@@ -23,12 +25,14 @@ from llm_assets.monitoring.config import MonitoringConfig
 from llm_assets.prompts.config import PromptsConfig
 from llm_assets.serving.config import ServingConfig
 from llm_assets.training.config import TrainingConfig
+from resources.config import StoreConfig
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECIPES = PROJECT / "recipes"
 RECIPE_VARIABLE = "LLM_ASSETS_RECIPE"
 OVERRIDES_VARIABLE = "LLM_ASSETS_SET"
 HOME_VARIABLE = "LLM_ASSETS_HOME"
+LAST_RECIPE = "recipe.json"  # in the state folder
 
 
 class Recipe(Section):
@@ -37,6 +41,7 @@ class Recipe(Section):
     name: str
     seed: int = Field(7, ge=0, description="the one seed: equal inputs give equal versions")
     threads: int = Field(2, ge=1, description="CPU threads of training and serving; part of what makes a result equal")
+    store: StoreConfig = StoreConfig()
     data: DataConfig
     prompts: PromptsConfig = PromptsConfig()
     models: ModelsConfig = ModelsConfig()
@@ -79,10 +84,31 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UserError(f"recipe {path}:\n{problems}") from None
 
 
+def chosen_recipe() -> tuple[str, list[str]]:
+    """(name or path, overrides) that this process works by, where nothing else was said.
+
+    $LLM_ASSETS_RECIPE with $LLM_ASSETS_SET; else what the state folder was last run with; else the demo.
+    """
+    overrides = json.loads(os.environ.get(OVERRIDES_VARIABLE) or "[]")
+    if name := os.environ.get(RECIPE_VARIABLE):
+        return name, overrides
+    try:
+        last = read_json(home_folder() / LAST_RECIPE)
+        return last["recipe"], overrides or last["overrides"]
+    except FileNotFoundError:
+        return "demo", overrides
+
+
+def remember_recipe() -> None:
+    """Make the current recipe the one that later commands in this state folder work by."""
+    name, overrides = chosen_recipe()
+    write_json({"recipe": str(find_recipe(name)), "overrides": overrides}, home_folder() / LAST_RECIPE)
+
+
 def current_recipe() -> Recipe:
-    """The recipe this process runs: $LLM_ASSETS_RECIPE (name or path; the demo by default) with $LLM_ASSETS_SET."""
-    overrides = tuple(json.loads(os.environ.get(OVERRIDES_VARIABLE) or "[]"))
-    return _cached(find_recipe(os.environ.get(RECIPE_VARIABLE) or "demo"), overrides)
+    """The recipe this process runs; see `chosen_recipe`."""
+    name, overrides = chosen_recipe()
+    return _cached(find_recipe(name), tuple(overrides))
 
 
 @lru_cache
@@ -123,7 +149,8 @@ def _problem(item: Any) -> str:
         return f"{key}: unknown key{' (allowed: ' + ', '.join(allowed) + ')' if allowed else ''}"
     if item["type"] == "missing":
         return f"{key}: required, and not given"
-    return f"{key} = {value!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
+    shown = re.sub(r"(://[^/\s:@]*):[^/\s@]*@", r"\1:***@", repr(value))  # no password of a URL
+    return f"{key} = {shown}: {item['msg'][0].lower()}{item['msg'][1:]}"
 
 
 def _fields_at(model: Any, location: Sequence[str | int]) -> list[str]:

@@ -58,7 +58,7 @@ def print_status() -> None:
             shown.add_row(name, "[red]missing[/]", "", "")
             continue
         metrics = version.summary.metrics
-        glance = ", ".join(f"{key} {_short(metrics[key])}" for key in HEADLINES if key in metrics)
+        glance = ", ".join(f"{key} {short(metrics[key])}" for key in HEADLINES if key in metrics)
         state = "[yellow]stale[/]" if name in old else "[green]fresh[/]"
         shown.add_row(name, state, version.data_version[:12], glance)
     console.print(shown)
@@ -96,8 +96,9 @@ def print_simulation(requests: int, shift: bool, feedback: float, seed: int) -> 
             seed=seed,
             progress=lambda done, total, note="": state.update(f"{done:.0f} of {total:.0f} requests {note}"),
         )
-    console.print(", ".join(f"{name} {_short(value)}" for name, value in result.items()))
+    console.print(", ".join(f"{name} {short(value)}" for name, value in result.items()))
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A number as people read it."""
     return f"{value:,.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from llm_assets import graph
 from llm_assets.errors import UserError
 from llm_assets.progress import listening
-from llm_assets.recipe import current_recipe, home_folder
+from llm_assets.recipe import current_recipe, home_folder, remember_recipe
 from llm_assets.terminal import RunView
 from resources.store import MAIN
 from resources.workspace import open_store
@@ -46,18 +47,23 @@ def process_seconds() -> float:
     return time.time() - psutil.Process().create_time()
 
 
-def run_graph(select: str | None = None) -> Outcome:
-    """Materialize what is stale, or what `select` (Dagster's asset selection syntax) names, and publish it."""
+def run_graph(select: str | None = None, force: bool = False) -> Outcome:
+    """Materialize what is stale, or what `select` (Dagster's asset selection syntax) names, and publish it.
+
+    force: compute all of it anew (the whole graph, without `select`), also what the store has from equal inputs.
+    """
     import dagster as dg
 
     from llm_assets.definitions import defs
-    from llm_assets.publish import close_dead_runs, publish_run
+    from llm_assets.materialize import FORCE_TAG
+    from llm_assets.publish import RELEASE_TAG, close_dead_runs, publish_run
 
     recipe, home = current_recipe(), home_folder()
+    remember_recipe()
     store = open_store(home)
     every = graph.topological(graph.NODES)
     if select is None:
-        chosen = graph.stale(recipe, home, store)
+        chosen = every if force else graph.stale(recipe, home, store)
     else:
         chosen = [name for name in every if name in _selected(select)]
     if not chosen:
@@ -71,11 +77,13 @@ def run_graph(select: str | None = None) -> Outcome:
             asset_selection=[dg.AssetKey(name) for name in chosen],
             instance=instance,
             raise_on_error=False,
-            tags={"llm-assets/started-by": "command line"},
+            tags={"llm-assets/started-by": "command line"} | ({FORCE_TAG: "yes"} if force else {}),
         )
         run = instance.get_run_by_id(result.run_id)
         if result.success and run is not None:
-            publish_run(run, store)
+            release = publish_run(run, store)
+            if release is not None:
+                instance.add_run_tags(run.run_id, {RELEASE_TAG: release.name})
     return Outcome(
         success=result.success,
         assets=len(every),
@@ -118,8 +126,10 @@ def _selected(select: str) -> set[str]:
 
     from llm_assets.definitions import defs
 
+    # Dagster reads a bare name by its old rules, where `+name` is one level up; here it is all of them, as in the UI.
+    written = re.sub(rf"(?<![\w:\"*])({'|'.join(graph.NODES)})(?![\w:\"*])", r"key:\1", select)
     try:
-        keys = dg.AssetSelection.from_string(select).resolve(defs.resolve_asset_graph())
+        keys = dg.AssetSelection.from_string(written).resolve(defs.resolve_asset_graph())
     except Exception as error:  # the parser's own errors have no common class
         raise UserError(f"--select {select!r}: {str(error).splitlines()[0]}") from None
     if not keys:

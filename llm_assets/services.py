@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,18 +41,23 @@ def require_free_port(port: int, what: str, option: str) -> None:
 
 def start(name: str, module: str, arguments: Sequence[str], home: Path) -> Service:
     """Start `python -m module arguments` with its output in the state folder's `logs/`."""
+    return start_program(name, [sys.executable, "-m", module, *arguments], home, os.environ)
+
+
+def start_program(name: str, command: Sequence[str], home: Path, environment: Mapping[str, str]) -> Service:
+    """Start a program with its output in the state folder's `logs/`."""
     log = home / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         # Its own group: Ctrl-C in the terminal reaches us alone, and we stop the services in order.
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            command,
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             cwd=PROJECT,
             start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env={**environment, "PYTHONUNBUFFERED": "1"},
         )
     return Service(name, process, log)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from llm_assets import services
 from llm_assets.recipe import current_recipe, home_folder
 from llm_assets.terminal import console
+from resources.config import UI_VARIABLE
 
 
 def keep_up(port: int) -> int:
@@ -22,6 +24,7 @@ def keep_up(port: int) -> int:
         services.require_free_port(endpoint.port, "the endpoint", "`--set serving.port=N`")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends it as Ctrl-C does
     ui = f"http://127.0.0.1:{port}"
+    os.environ.setdefault(UI_VARIABLE, ui)
     running = [services.start_webserver(home, port)]
     try:
         console.print(f"The Dagster UI is coming up at {ui}: the run can be watched there.")

@@ -5,16 +5,13 @@
     store/checkouts/    read-only folders of hard links into the cache, one per data version
 
 `git clone repo.git && dvc pull` gives the same files. References move by compare-and-swap under a file lock that the
-kernel drops when its holder dies, so a killed writer blocks nobody and leaves the old state or the new one.
+kernel drops when its holder dies, so a killed writer blocks nobody and leaves the old state or the new one. Contents,
+then objects, then references reach the disk, so what a reference leads to is there after a power cut.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,29 +19,50 @@ from typing import TYPE_CHECKING, Any
 from llm_assets.errors import UserError
 from resources import git
 from resources.cache import ContentCache
-from resources.store import MAIN, Release, Version
+from resources.durable import Unsynced, sync_all
+from resources.dvc_records import (
+    Entry,
+    assets_at,
+    base_ref,
+    branch_ref,
+    entries,
+    erased_ref,
+    pointer,
+    read_release,
+    read_version,
+    record,
+    release_message,
+    releases_from,
+    tag_ref,
+    tree_files,
+    version_ref,
+)
+from resources.dvc_repo import first_commit, locked, opened, settle
+from resources.dvc_upkeep import carry_out, listed, live_contents, plan_collection
+from resources.removal import keep_only
+from resources.store import MAIN, Branch, Garbage, Release, Version
 
 if TYPE_CHECKING:
     from dulwich.objects import ObjectID
     from dulwich.repo import Repo
 
-RELEASE, BRANCH = "release: ", "branch: "
-
 
 @dataclass(frozen=True)
 class DvcStore:
-    """A `VersionStore` in the folder `root` (made when it is not there)."""
+    """A `ManagedStore` in the folder `root` (made when it is not there)."""
 
     root: Path
 
-    # -- the contract ---------------------------------------------------------------------------------------------
+    # -- what runs need ----------------------------------------------------------------------------------------------
 
     def open_branch(self, branch: str) -> None:
-        with self._locked() as repo:
-            if git.read_ref(repo, _branch(branch)) is None:
-                main = git.read_ref(repo, _branch(MAIN)) or self._initialise(repo)
-                git.move_ref(repo, _base(branch), main)
-                git.move_ref(repo, _branch(branch), main)
+        with locked(self.root) as repo:
+            if git.read_ref(repo, branch_ref(branch)) is None:
+                unsynced: Unsynced = set()
+                main = git.read_ref(repo, branch_ref(MAIN)) or first_commit(repo, self.root / "cache", unsynced)
+                git.move_ref(repo, base_ref(branch), main, unsynced)
+                git.move_ref(repo, branch_ref(branch), main, unsynced)
+                sync_all(unsynced)
 
     def write(
         self,
@@ -56,193 +74,188 @@ class DvcStore:
         inputs: Mapping[str, Version],
         metadata: Mapping[str, Any],
     ) -> Version:
-        if not any(directory.iterdir()):
+        if not any(path.is_file() for path in directory.rglob("*")):
             raise UserError(f"{asset} wrote no file: an artifact holds at least one")
-        data_version, size, count = self._cache.add(directory)
-        pointer = (
-            f"outs:\n- md5: {data_version}\n  size: {size}\n  nfiles: {count}\n  hash: md5\n  path: {asset}\n"
-        ).encode()
-        record = {
-            "asset": asset,
-            "fingerprint": fingerprint,
-            "inputs": {
-                name: {"data_version": version.data_version, "commit": version.commit}
-                for name, version in sorted(inputs.items())
-            },
-            "metadata": metadata,
-        }
-        return self._commit(branch, asset, pointer, json.dumps(record, sort_keys=True).encode())
+        with self._cache.using():
+            unsynced: Unsynced = set()
+            data_version, size, count = self._cache.add(directory, unsynced)
+            with opened(self.root) as repo:
+                entry = (
+                    git.write_blob(repo, pointer(asset, data_version, size, count), unsynced),
+                    git.write_blob(repo, record(asset, fingerprint, inputs, metadata), unsynced),
+                )
+            return self._commit(branch, asset, entry, unsynced)
 
     def adopt(self, branch: str, version: Version) -> Version:
-        with self._repo() as repo:
-            files = git.files_at(repo, version.commit.encode())
-            pointer, record = (git.read_blob(repo, files[_name(version.asset, kind)]) for kind in ("dvc", "json"))
-            head = git.read_ref(repo, _branch(branch))
-            here = git.files_at(repo, head) if head else {}
-        if all(here.get(_name(version.asset, k)) == files[_name(version.asset, k)] for k in ("dvc", "json")):
-            return version
-        return self._commit(branch, version.asset, pointer, record)
+        with self._cache.using():
+            with opened(self.root) as repo:
+                entry = assets_at(repo, version.commit.encode())[version.asset]
+                head = git.read_ref(repo, branch_ref(branch))
+                self._refuse_unreadable(repo, version)
+                if head and assets_at(repo, head).get(version.asset) == entry:
+                    return version
+            return self._commit(branch, version.asset, entry, set())
 
     def find(self, asset: str, fingerprint: str) -> Version | None:
-        with self._repo() as repo:
-            commit = git.read_ref(repo, _fingerprint(asset, fingerprint))
-            version = _version(repo, commit, asset) if commit else None
-        return version if version and self._cache.complete(asset, version.data_version) else None
+        with opened(self.root) as repo:
+            try:
+                found = listed(repo, f"{asset}/{fingerprint}/")
+            except UserError:  # damaged beyond repair: computing it anew writes all of it anew
+                return None
+            for version in found:
+                erased = git.read_ref(repo, erased_ref(version)) is not None
+                if not erased and self._cache.complete(asset, version.data_version):
+                    return version
+        return None
 
     def heads(self, ref: str) -> dict[str, Version]:
-        with self._repo() as repo:
-            commit: bytes | None = git.read_ref(repo, _branch(ref)) or git.read_ref(repo, f"refs/tags/{ref}")
-            if commit is None and len(ref) == 40 and ref.encode() in repo:
-                commit = ref.encode()
+        with opened(self.root) as repo:
+            commit = self._resolve(repo, ref)
             if commit is None:
                 return {}
-            pointers = [name for name in git.files_at(repo, commit) if name.endswith(b".dvc") and name != b".dvc"]
-            names = [name.removesuffix(b".dvc").decode() for name in pointers]
-            return {name: _version(repo, commit, name) for name in sorted(names)}
+            return {asset: read_version(repo, commit, asset, entry) for asset, entry in assets_at(repo, commit).items()}
 
     def checkout(self, version: Version) -> Path:
+        with opened(self.root) as repo:
+            self._refuse_erased(repo, version)
         return self._cache.checkout(version.asset, version.data_version)
 
     def publish(self, branch: str, message: str) -> Release | None:
-        with self._locked() as repo:
-            head, base, main = (git.read_ref(repo, name) for name in (_branch(branch), _base(branch), _branch(MAIN)))
-            if head is None or base is None or main is None:
+        with locked(self.root) as repo:
+            head, main = (git.read_ref(repo, branch_ref(name)) for name in (branch, MAIN))
+            if head is None or main is None:
                 raise UserError(f"branch {branch!r} is not in the store: there is nothing to publish")
-            before, after, merged = (git.files_at(repo, commit) for commit in (base, head, main))
-            changed = {name: blob for name, blob in after.items() if before.get(name) != blob}
-            gone = before.keys() - after.keys()
-            wanted = {name: blob for name, blob in (merged | changed).items() if name not in gone}
-            if wanted == merged:
+            merged = self._merged(repo, branch)
+            if merged == assets_at(repo, main):
                 return None
-            last = _release(repo, main)
+            last = read_release(repo, main)
             name = f"v{int(last.name[1:]) + 1 if last else 1}"
-            commit = git.write_commit(repo, wanted, [main, head], f"{message}\n\n{RELEASE}{name}\n{BRANCH}{branch}")
-            # `main` is what counts; a kill before the others leaves a tag that the next publication sets.
-            if last:
-                git.move_ref(repo, f"refs/tags/{last.name}", main)
-            for ref in (_branch(MAIN), f"refs/tags/{name}", _base(branch), _branch(branch)):
-                git.move_ref(repo, ref, commit)
-            return _release(repo, commit)
+            files = tree_files(git.files_at(repo, main), merged)
+            unsynced: Unsynced = set()
+            commit = git.write_commit(repo, files, [main, head], release_message(name, branch, message), unsynced)
+            sync_all(unsynced)
+            git.move_ref(repo, branch_ref(MAIN), commit, unsynced)
+            sync_all(unsynced)
+            settle(repo)
+            return read_release(repo, commit)
 
     def releases(self) -> list[Release]:
-        found = []
-        with self._repo() as repo:
-            commit = git.read_ref(repo, _branch(MAIN))
-            while commit is not None:
-                release = _release(repo, commit)
-                if release:
-                    found.append(release)
-                parents = git.commit_at(repo, commit).parents
-                commit = parents[0] if parents else None
-        return found
+        with opened(self.root) as repo:
+            return releases_from(repo, git.read_ref(repo, branch_ref(MAIN)))
+
+    # -- what people's commands need ---------------------------------------------------------------------------------
+
+    def versions(self, asset: str) -> list[Version]:
+        with opened(self.root) as repo:
+            return listed(repo, f"{asset}/")
+
+    def branches(self) -> list[Branch]:
+        with opened(self.root) as repo:
+            main = git.read_ref(repo, branch_ref(MAIN))
+            published = assets_at(repo, main) if main else {}
+            found = []
+            for ref in git.refs_under(repo, branch_ref("")):
+                name, head = ref.removeprefix(branch_ref("")), git.read_ref(repo, ref)
+                if name != MAIN and head:
+                    at = float(git.commit_at(repo, head).commit_time)
+                    found.append(Branch(name, at, self._merged(repo, name) == published))
+        return sorted(found, key=lambda branch: (-branch.at, branch.name))
+
+    def reset(self, branch: str, ref: str) -> None:
+        with self._cache.using(), locked(self.root) as repo:
+            head, main = (git.read_ref(repo, branch_ref(name)) for name in (branch, MAIN))
+            wanted = self._resolve(repo, ref)
+            if head is None or main is None or branch == MAIN:
+                raise UserError(f"branch {branch!r} is not a run's branch in the store: open it before resetting it")
+            if wanted is None:
+                raise UserError(f"{ref!r} is no release, branch or commit of the store")
+            assets = assets_at(repo, wanted)
+            for asset, entry in assets.items():
+                self._refuse_unreadable(repo, read_version(repo, wanted, asset, entry))
+            files = tree_files(git.files_at(repo, main), assets)
+            unsynced: Unsynced = set()
+            commit = git.write_commit(repo, files, [head], f"reset to {ref}\n\nbranch: {branch}", unsynced)
+            sync_all(unsynced)
+            git.move_ref(repo, base_ref(branch), main, unsynced)  # what `main` has gained since is to go as well
+            git.move_ref(repo, branch_ref(branch), commit, unsynced)
+            sync_all(unsynced)
+
+    def forget(self, versions: Collection[Version]) -> int:
+        with self._cache.removing(), locked(self.root) as repo:
+            unsynced: Unsynced = set()
+            for version in versions:
+                commit = git.read_ref(repo, version_ref(version)) or version.commit.encode()
+                git.move_ref(repo, erased_ref(version), git.commit_at(repo, commit).id, unsynced)
+            sync_all(unsynced)
+            for version in versions:
+                git.remove_ref(repo, version_ref(version), unsynced)
+            sync_all(unsynced)
+            return keep_only(self._cache, live_contents(repo))
+
+    def collect(self, keep: Collection[str], dry_run: bool = False) -> Garbage:
+        with self._cache.removing(), locked(self.root) as repo:
+            plan = plan_collection(repo, keep)
+            freed = keep_only(self._cache, plan.data_versions, dry_run=True)
+            if not dry_run:
+                carry_out(repo, plan)
+                keep_only(self._cache, plan.data_versions)
+            freed += git.prune(repo, plan.objects, dry_run)
+            return Garbage(plan.branches, plan.versions, freed)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
 
     @property
     def _cache(self) -> ContentCache:
         return ContentCache(self.root)
 
-    # -- Git -------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _repo(self) -> Iterator[Repo]:
-        from dulwich.repo import Repo
-
-        path = self.root / "repo.git"
-        if not (path / "HEAD").exists():
-            with self._locked():
-                pass
-        repo = Repo(str(path))
-        try:
-            yield repo
-        finally:
-            repo.close()
-
-    @contextmanager
-    def _locked(self) -> Iterator[Repo]:
-        """The repository, with the right to move references."""
-        from dulwich.refs import Ref
-        from dulwich.repo import Repo
-
-        self.root.mkdir(parents=True, exist_ok=True)
-        path = self.root / "repo.git"
-        with (self.root / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if (path / "HEAD").exists():
-                repo = Repo(str(path))
-            else:
-                shutil.rmtree(path, ignore_errors=True)  # an initialisation that was killed
-                partial = self.root / "repo.git.partial"
-                shutil.rmtree(partial, ignore_errors=True)
-                Repo.init_bare(str(partial), mkdir=True).close()
-                partial.rename(path)
-                repo = Repo(str(path))
-                repo.refs.set_symbolic_ref(Ref(b"HEAD"), Ref(_branch(MAIN).encode()))
-            try:
-                yield repo
-            finally:
-                repo.close()
-
-    def _initialise(self, repo: Repo) -> ObjectID:
-        """The first commit: DVC's own configuration, with the cache as the default remote."""
-        remote = f"['remote \"store\"']\n    url = {self.root / 'cache'}\n"
-        config = f"[core]\n    remote = store\n    autostage = false\n{remote}"
-        folder = git.write_folder(repo, {b"config": config.encode()})
-        commit = git.write_commit(repo, {b".dvc": folder}, [], "llm-assets store")
-        git.move_ref(repo, _branch(MAIN), commit)
-        return commit
-
-    def _commit(self, branch: str, asset: str, pointer: bytes, record: bytes) -> Version:
-        with self._locked() as repo:
-            head = git.read_ref(repo, _branch(branch))
-            if head is None:
-                raise UserError(f"branch {branch!r} is not in the store: open it before writing {asset}")
-            files = git.files_at(repo, head) | {
-                _name(asset, "dvc"): git.write_blob(repo, pointer),
-                _name(asset, "json"): git.write_blob(repo, record),
-            }
-            commit = git.write_commit(repo, files, [head], f"{asset}\n\nbranch: {branch}")
-            version = _version(repo, commit, asset)
-            git.move_ref(repo, _fingerprint(asset, version.fingerprint), commit)
-            git.move_ref(repo, _branch(branch), commit)
+    def _commit(self, branch: str, asset: str, entry: Entry, unsynced: Unsynced) -> Version:
+        with locked(self.root) as repo:
+            head = git.read_ref(repo, branch_ref(branch))
+            if head is None or branch == MAIN:
+                raise UserError(f"branch {branch!r} is not a run's branch in the store: open it before writing {asset}")
+            files = git.files_at(repo, head)
+            files = tree_files(files, entries(files) | {asset: entry})
+            commit = git.write_commit(repo, files, [head], f"{asset}\n\nbranch: {branch}", unsynced)
+            version = read_version(repo, commit, asset, entry)
+            sync_all(unsynced)
+            git.remove_ref(repo, erased_ref(version), unsynced)
+            git.move_ref(repo, version_ref(version), commit, unsynced)
+            git.move_ref(repo, branch_ref(branch), commit, unsynced)
+            sync_all(unsynced)
         return version
 
+    def _merged(self, repo: Repo, branch: str) -> dict[str, Entry]:
+        """What `main` would hold after `branch` is published: asset by asset, one of the two has its way, whole."""
+        refs = base_ref(branch), branch_ref(branch), branch_ref(MAIN)
+        before, after, main = (
+            assets_at(repo, commit) if commit else {} for commit in (git.read_ref(repo, r) for r in refs)
+        )
+        changed = {asset: entry for asset, entry in after.items() if before.get(asset) != entry}
+        gone = before.keys() - after.keys()
+        return {asset: entry for asset, entry in (main | changed).items() if asset not in gone}
 
-def _name(asset: str, kind: str) -> bytes:
-    return f"{asset}.{kind}".encode()
+    def _resolve(self, repo: Repo, ref: str) -> ObjectID | None:
+        """The commit that a branch, release or commit id names."""
+        commit = git.read_ref(repo, branch_ref(ref)) or git.read_ref(repo, tag_ref(ref))
+        if commit is None and (main := git.read_ref(repo, branch_ref(MAIN))):
+            newest = read_release(repo, main)
+            if newest and newest.name == ref:
+                return main  # its publisher died before it set the tag
+        if commit is None and len(ref) == 40 and git.known(repo, ref.encode()):
+            return git.commit_at(repo, ref.encode()).id
+        return commit
 
+    def _refuse_erased(self, repo: Repo, version: Version) -> None:
+        if git.read_ref(repo, erased_ref(version)) is not None:
+            raise UserError(
+                f"{version.asset} version {version.data_version} was erased: the store names it, and cannot read it. "
+                f"Materialize {version.asset} again, or read another version."
+            )
 
-def _branch(name: str) -> str:
-    return f"refs/heads/{name}"
-
-
-def _base(branch: str) -> str:
-    """Where a branch began, or was last published: what it changed since then is what it has to publish."""
-    return f"refs/bases/{branch}"
-
-
-def _fingerprint(asset: str, fingerprint: str) -> str:
-    return f"refs/fingerprints/{asset}/{fingerprint}"
-
-
-def _release(repo: Repo, commit: bytes) -> Release | None:
-    """What a commit of `main` published; None for the first one, which published nothing."""
-    found = git.commit_at(repo, commit)
-    message, mark, trailer = found.message.decode().rpartition(f"\n\n{RELEASE}")
-    if not mark:
-        return None
-    name, branch = trailer.split(f"\n{BRANCH}")
-    return Release(name, commit.decode(), float(found.commit_time), branch, message)
-
-
-def _version(repo: Repo, commit: bytes, asset: str) -> Version:
-    files = git.files_at(repo, commit)
-    pointer = git.read_blob(repo, files[_name(asset, "dvc")]).decode()
-    record = json.loads(git.read_blob(repo, files[_name(asset, "json")]))
-    digest = next(line.split(": ")[1] for line in pointer.splitlines() if line.startswith("- md5: "))
-    return Version(
-        asset=asset,
-        data_version=digest,
-        commit=commit.decode(),
-        fingerprint=record["fingerprint"],
-        inputs=record["inputs"],
-        metadata=record["metadata"],
-    )
+    def _refuse_unreadable(self, repo: Repo, version: Version) -> None:
+        self._refuse_erased(repo, version)
+        if not self._cache.complete(version.asset, version.data_version):
+            raise UserError(
+                f"{version.asset} version {version.data_version} is no longer whole in the store. Run again: "
+                f"{version.asset} is then computed anew."
+            )

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_assets.artifacts import write_json
+from llm_assets.artifacts import read_json, write_json
 from llm_assets.errors import UserError
 from llm_assets.serving.config import ServingConfig
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from llm_assets.recipe import Recipe
 
 SERVER = "llm_assets.serving.server"
+WITHDRAWN = "withdrawn.json"
 KEPT_PACKAGES = 3  # the one being served and those before it
 
 
@@ -153,6 +154,20 @@ class Endpoint:
                 (self.folder / "current.json").unlink(missing_ok=True)
             else:
                 write_json(pointer, self.folder / "current.json")
+
+    def withdrawn(self) -> set[str]:
+        """Digests of packages that people went back from: no run promotes them again."""
+        path = self.folder / WITHDRAWN
+        return set(read_json(path)) if path.is_file() else set()
+
+    def withdraw(self, digest: str) -> None:
+        with self._locked():
+            write_json(sorted(self.withdrawn() | {digest}), self.folder / WITHDRAWN)
+
+    def reinstate(self, digest: str) -> None:
+        with self._locked():
+            if digest in self.withdrawn():
+                write_json(sorted(self.withdrawn() - {digest}), self.folder / WITHDRAWN)
 
     def wait_serving(self, digest: str) -> None:
         """Until /health shows `digest`. Raises UserError when the server refuses it, ends, or takes too

@@ -8,6 +8,8 @@ import dagster as dg
 
 from llm_assets.recipe import Recipe, current_recipe, home_folder
 from resources.dvc_store import DvcStore
+from resources.lakefs_client import find_access
+from resources.lakefs_store import LakeFSStore
 from resources.store import VersionStore
 
 
@@ -19,7 +21,7 @@ class RecipeResource(dg.ConfigurableResource):
 
 
 class StoreResource(dg.ConfigurableResource):
-    """The version store under the state folder."""
+    """The version store that the recipe names."""
 
     @property
     def folder(self) -> Path:
@@ -29,5 +31,9 @@ class StoreResource(dg.ConfigurableResource):
         return open_store(home_folder())
 
 
-def open_store(home: Path) -> DvcStore:
+def open_store(home: Path) -> DvcStore | LakeFSStore:
+    """The store of this process's recipe, and of the state folder `home`."""
+    config = current_recipe().store
+    if config.kind == "lakefs":
+        return LakeFSStore(home / "lakefs", find_access(config, home), config)
     return DvcStore(home / "store")

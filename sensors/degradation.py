@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from llm_assets.publish import IN_FLIGHT
+
 if TYPE_CHECKING:
     from llm_assets.monitoring.decision import Observation
     from llm_assets.recipe import Recipe
 
 REPORT = "monitoring_report"
 RETRAIN_TAG = "llm-assets/retrain"
-IN_FLIGHT = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def degradation_sensor(recipe: Recipe, job_name: str) -> dg.SensorDefinition:

@@ -14,11 +14,13 @@ def publish_sensor() -> dg.SensorDefinition:
         description="Moves `main` to what a run made, all of it at once, when every gate of the run has passed.",
     )
     def publish(context: dg.RunStatusSensorContext) -> dg.SkipReason:
-        from llm_assets.publish import publish_run
+        from llm_assets.publish import RELEASE_TAG, publish_run
         from llm_assets.recipe import home_folder
         from resources.workspace import open_store
 
         release = publish_run(context.dagster_run, open_store(home_folder()))
+        if release is not None:
+            context.instance.add_run_tags(context.dagster_run.run_id, {RELEASE_TAG: release.name})
         return dg.SkipReason(f"published as {release.name}" if release else "nothing new to publish")
 
     return publish

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from sensors.degradation import IN_FLIGHT
+from llm_assets.publish import IN_FLIGHT
 
 if TYPE_CHECKING:
     from llm_assets.recipe import Recipe

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -92,6 +94,40 @@ def test_a_selection_is_run_published_and_shown(tmp_path, home):
     again = command(home, "run", "--select", "raw_documents", "--recipe", mine)
     assert "0 of 21 assets recomputed" in again.stdout
     assert "rows 400" in command(home, "status", "--recipe", mine).stdout
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 8 MiB, and the function that makes it larger."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+
+    def mount(*options: str) -> int:
+        return subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True).returncode
+
+    if shutil.which("mount") is None or mount("-o", "size=8m"):
+        pytest.skip("no right to mount a small file system: run as root to test a full disk")
+    yield folder, lambda: mount("-o", "remount,size=200m")
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_is_named_and_the_rerun_completes(tmp_path, small_disk):
+    folder, enlarge = small_disk
+    draw = random.Random(7)
+    with (tmp_path / "rows.jsonl").open("w") as stream:
+        for number in range(400):
+            text = f"{number} {draw.randbytes(25_000).hex()}"  # nothing a compressor could make small enough
+            stream.write(json.dumps({"text": text, "label": "ab"[number % 2]}) + "\n")
+    mine = recipe(tmp_path, tmp_path / "rows.jsonl")
+    full = command(folder / "home", "run", "--select", "raw_documents", "--recipe", mine)
+    assert full.returncode == 1
+    assert "is full" in full.stdout and "Free some space" in full.stdout
+    assert not list((folder / "home").glob("work/*"))
+    assert "missing" in command(folder / "home", "status", "--recipe", mine).stdout
+    assert enlarge() == 0
+    again = command(folder / "home", "run", "--select", "raw_documents", "--recipe", mine)
+    assert again.returncode == 0, again.stdout
+    assert "1 of 21 assets recomputed" in again.stdout
 
 
 def test_an_unknown_selection(tmp_path, home):

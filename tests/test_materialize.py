@@ -8,11 +8,11 @@ import dagster as dg
 import pytest
 
 from llm_assets import graph, materialize
-from llm_assets.artifacts import Summary
+from llm_assets.artifacts import SAMPLES, Summary, read_json
 from llm_assets.errors import UserError
 from llm_assets.publish import close_dead_runs, publish_run
 from llm_assets.quality import Expect, Suite, previous_metric, recipe_value
-from llm_assets.quality.gate import gate
+from llm_assets.quality.gate import gates
 from llm_assets.runs import problems_of
 from resources.store import MAIN
 from resources.workspace import RecipeResource, StoreResource, open_store
@@ -50,7 +50,7 @@ def world(tmp_path, monkeypatch):
         if world.error:
             raise world.error
         (job.out / "text.txt").write_text(world.text[:3])
-        return Summary(metrics={"rows": 1}, samples=[{"text": world.text}])
+        return Summary(metrics={"rows": 1}, samples=[{"text": world.text[:3]}])
 
     @materialize.artifact_asset(
         group="models", config=(), kinds={"text"}, code_version="1", seconds=1, inputs=("source",)
@@ -84,7 +84,7 @@ def world(tmp_path, monkeypatch):
     )
     world.defs = dg.Definitions(
         assets=[source, model],
-        asset_checks=[gate(suite)],
+        asset_checks=gates([suite]),
         resources={"recipe": RecipeResource(), "store": StoreResource()},
         executor=dg.in_process_executor,
     )
@@ -93,10 +93,10 @@ def world(tmp_path, monkeypatch):
     return world
 
 
-def run(world, publish=True):
+def run(world, publish=True, tags=None):
     with dg.DagsterInstance.ephemeral() as instance:
         job = world.defs.resolve_implicit_global_asset_job_def()
-        result = job.execute_in_process(instance=instance, raise_on_error=False)
+        result = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
         record = instance.get_run_by_id(result.run_id)
         if result.success and publish:
             publish_run(record, world.store)
@@ -119,6 +119,30 @@ def test_dagster_sees_the_content_hash_as_data_version(world):
     assert materialization.tags["dagster/data_version"] == world.store.heads(MAIN)["model"].data_version
     assert "data:image/png" in materialization.metadata["loss"].value
     assert materialization.metadata["accuracy"].value == 0.9
+
+
+def test_what_is_recorded_is_enough_to_make_it_again_and_quotes_no_row(world):
+    result = run(world)
+    version = world.store.heads(MAIN)["source"]
+    assert version.metadata["recipe"]["training"]["steps"] > 0
+    assert version.metadata["environment"]["packages"]["dagster"] == dg.__version__
+    assert version.metadata["external"] == "one" and version.metadata["run"] == result.run_id
+    assert version.metadata["files"].keys() == {"half.txt", "samples.json", "text.txt"}
+    assert version.summary.samples == []
+    assert read_json(world.store.checkout(version) / SAMPLES) == [{"text": "one"}]
+    shown = {e.step_key: e.materialization.metadata for e in result.get_asset_materialization_events()}
+    assert "one" in shown["source"]["samples"].value
+    assert version.data_version[:12] in shown["model"]["lineage"].value
+    assert shown["model"]["branch"].value == f"run/{result.run_id}"
+
+
+def test_a_forced_run_computes_what_it_would_find(world):
+    run(world)
+    before = world.store.heads(MAIN)
+    assert run(world, tags={materialize.FORCE_TAG: "yes"}).success
+    assert world.computed == ["source", "model"] * 2
+    after = world.store.heads(MAIN)
+    assert {name: v.data_version for name, v in after.items()} == {name: v.data_version for name, v in before.items()}
 
 
 def test_a_change_that_leaves_the_content_equal_stops_there(world):

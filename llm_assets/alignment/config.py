@@ -30,9 +30,11 @@ class RewardConfig(Section):
 class DpoConfig(Section):
     """Training of the aligned model (TRL DPOTrainer)."""
 
-    epochs: int = Field(1, ge=1, description="passes over the training pairs")
+    epochs: int = Field(2, ge=1, description="passes over the training pairs")
     batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(2e-5, gt=0, description="peak; small, so that the model stays near its reference")
+    learning_rate: float = Field(
+        3e-4, gt=0, description="peak; a model of a million parameters hardly moves at the rates that large ones take"
+    )
     beta: float = Field(0.1, gt=0, description="how much leaving the reference costs")
     answer_loss_weight: float = Field(
         0.2, ge=0, description="weight of the chosen answers' loss beside DPO's; keeps their likelihood up"

@@ -11,7 +11,7 @@ class TuningConfig(Section):
 
     steps: int = Field(60, ge=1, description="optimizer steps")
     batch_size: int = Field(32, ge=1)
-    route_share: float = Field(0.85, ge=0, le=1, description="share of the steps that are `route`")
+    route_share: float = Field(0.85, gt=0, lt=1, description="share of the steps that are `route`")
     temperature: float = Field(2.0, gt=0, description="of teacher and student when their distributions are compared")
     teacher_weight: float = Field(
         0.5, ge=0, le=1, description="share of the teacher's distribution in the loss; the rest is the true answer's"

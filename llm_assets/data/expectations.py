@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llm_assets.artifacts import DOCUMENTS, SPLITS
-from llm_assets.quality import Expect, Suite, previous_metric, recipe_value
+from llm_assets.quality import METRICS, Expect, Suite, previous_metric, recipe_value
 
 SUITES = [
     Suite(
@@ -19,6 +19,16 @@ SUITES = [
                 regex=r"^[0-9a-f]{16}$",
             ),
             Expect("raw_rows_are_enough", "ExpectTableRowCountToBeBetween", min_value=100),
+        ],
+    ),
+    Suite(
+        "raw_documents",
+        METRICS,
+        [
+            Expect(
+                "raw_rejects_are_as_before", "ExpectColumnMaxToBeBetween", column="rejected_share",
+                max_value=previous_metric("rejected_share", plus=0.02), severity="warning",
+            ),
         ],
     ),
     Suite(
@@ -42,6 +52,27 @@ SUITES = [
                 "no_markup_is_left", "ExpectColumnValuesToNotMatchRegex", column="text",
                 regex=r"(?m)^>>> |:class:`|\.\. code-block::", mostly=0.99, severity="warning",
             ),
+        ],
+    ),
+    Suite(
+        "cleaned_documents",
+        METRICS,
+        [
+            Expect("no_row_is_lost", "ExpectColumnValuesToBeInSet", column="lost_rows", value_set=[0]),
+            Expect("splits_do_not_overlap", "ExpectColumnValuesToBeInSet", column="split_overlap", value_set=[0]),
+            Expect("most_documents_stay", "ExpectColumnMaxToBeBetween", column="rejected_share", max_value=0.6),
+            Expect(
+                "rejects_are_as_before", "ExpectColumnMaxToBeBetween", column="rejected_share",
+                max_value=previous_metric("rejected_share", plus=0.1), severity="warning",
+            ),
+        ],
+    ),
+    Suite(
+        "augmented_documents",
+        METRICS,
+        [
+            Expect("held_out_texts_stay_out", "ExpectColumnValuesToBeInSet", column="held_out_texts", value_set=[0]),
+            Expect("made_rows_have_parents", "ExpectColumnValuesToBeInSet", column="orphans", value_set=[0]),
         ],
     ),
     Suite(
@@ -84,15 +115,6 @@ SUITES = [
             ),
             Expect(
                 "profile_saw_every_table", "ExpectColumnValuesToBeInSet", column="tables", value_set=[4]
-            ),
-            Expect("no_row_is_lost", "ExpectColumnValuesToBeInSet", column="lost_rows", value_set=[0]),
-            Expect("splits_do_not_overlap", "ExpectColumnValuesToBeInSet", column="split_overlap", value_set=[0]),
-            Expect("held_out_texts_stay_out", "ExpectColumnValuesToBeInSet", column="held_out_in_train", value_set=[0]),
-            Expect("made_rows_have_parents", "ExpectColumnValuesToBeInSet", column="orphans", value_set=[0]),
-            Expect("most_documents_stay", "ExpectColumnMaxToBeBetween", column="rejected_share", max_value=0.6),
-            Expect(
-                "rejects_are_as_before", "ExpectColumnMaxToBeBetween", column="rejected_share",
-                max_value=previous_metric("rejected_share", plus=0.1), severity="warning",
             ),
             Expect(
                 "labels_are_not_fewer", "ExpectColumnMinToBeBetween", column="labels",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llm_assets.data.config import LabelsConfig
 from llm_assets.data.keyers import clusters_by_distance, clusters_by_key, fingerprint
+from llm_assets.data.table_config import LabelsConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-STEP = "label"
+STEP = "labels"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _key(label: str) -> str:
 
 
 def merge_labels(table: pa.Table, config: LabelsConfig, column: str = "label") -> tuple[pa.Table, list[LabelMerge]]:
-    """(table with one spelling a label, what was merged). Where the table has `steps`, a changed row notes the step."""
+    """(table with one spelling a label, what was merged)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -69,23 +69,4 @@ def merge_labels(table: pa.Table, config: LabelsConfig, column: str = "label") -
     index = pc.index_in(table[column], value_set=old)
     merged = pc.coalesce(pc.take(new, index.combine_chunks()), table[column].combine_chunks())
     table = table.set_column(place, table.schema.field(column), merged)
-    if "steps" in table.schema.names:
-        marks = pc.is_valid(index).to_pylist()
-        steps: list[Any] = [
-            [*(old or []), *([STEP] if mark else [])]
-            for old, mark in zip(table["steps"].to_pylist(), marks, strict=True)
-        ]
-        steps_place = table.schema.get_field_index("steps")
-        table = table.set_column(steps_place, table.schema.field("steps"), pa.array(steps, pa.list_(pa.string())))
     return table, merges
-
-
-def merges_shown(raw: pa.Table, kept: pa.Table) -> dict[str, float]:
-    """ "old → new" to rows, for people: from the labels before and after cleaning."""
-    before = dict(zip(raw["id"].to_pylist(), raw["label"].to_pylist(), strict=True))
-    changed: Counter[str] = Counter(
-        f"{before.get(row['id'])} → {row['label']}"
-        for row in kept.select(["id", "label", "steps"]).to_pylist()
-        if STEP in (row["steps"] or [])
-    )
-    return {name: float(count) for name, count in changed.most_common(30)}

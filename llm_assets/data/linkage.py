@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llm_assets.data.config import LinkageConfig
+from llm_assets.data.table_config import LinkageConfig
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STEPS = ("raw_documents", "cleaned_documents", "augmented_documents", "balanced_documents")
 LENGTH_EDGES = (0, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_240)
 WEIGHT_EDGES = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
-OPTIONAL = {"label", "summary", "body", "split", "weight"}  # may be missing without anything being wrong
+OPTIONAL = {"label", "summary", "body", "split", "weight", "fetched_at"}  # may be missing without anything being wrong
 
 
 def profile_documents(inputs: Mapping[str, Path], out: Path, progress: Progress = no_progress) -> Summary:
@@ -78,6 +78,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "content_hash": lambda value: len(value) == 16 and not value.strip("0123456789abcdef"),
     "parents": lambda value: all(isinstance(parent, str) and parent for parent in value),
     "steps": lambda value: all(isinstance(step, str) and step for step in value),
+    "fetched_at": lambda value: value.year >= 1900,
 }
 
 

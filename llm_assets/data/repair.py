@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llm_assets.data.config import RepairConfig
+from llm_assets.data.table_config import RepairConfig
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from llm_assets.data.config import ColumnPolicy
 from llm_assets.data.labels import label_merges
 from llm_assets.data.readings import date_readings, number_readings
+from llm_assets.data.table_config import ColumnPolicy
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_assets.data.config import TableConfig
 from llm_assets.data.linkage import deduplicate_records
 from llm_assets.data.repair import repair_table
 from llm_assets.data.standardise import standardise
+from llm_assets.data.table_config import TableConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -41,8 +41,9 @@ def baseline_scores(
         dtype=np.float32,
     )
     features = vectorizer.fit_transform([text for text, _ in originals])
-    # Measured on 7,700 documents and 8 classes: newton-cg 0.2 s, saga 0.4, liblinear 0.6, lbfgs 2.5; equal accuracy.
-    classifier = LogisticRegression(C=config.strength, solver="newton-cg", tol=1e-2)
+    # Measured on 10,000 texts and 77 classes: newton-cg 1.7 s, lbfgs 3.3 s, equal accuracy. A tolerance of 1e-2 is
+    # met by the zero weights it starts from where there are many classes, and nothing is learned.
+    classifier = LogisticRegression(C=config.strength, solver="newton-cg", tol=1e-3)
     classifier.fit(features, [label for _, label in originals])
     predicted = classifier.predict(vectorizer.transform(texts)).tolist()
     return {"train_rows": len(originals), **route_scores(list(truth), [str(label) for label in predicted])}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_assets.alignment.examples import sample_examples, split_rows
-from llm_assets.artifacts import PACKAGE, REPORT, Progress, Summary, no_progress, read_json, write_json
+from llm_assets.artifacts import PACKAGE, REPORT, SAMPLES, Progress, Summary, no_progress, read_json, write_json
 from llm_assets.compression.export import export_package, model_bytes
 from llm_assets.compression.measure import accuracy, decide
 from llm_assets.errors import UserError
@@ -77,7 +77,8 @@ def make_release(
             "canary": _canaries(canary_rows, labels, config.release.canaries, seed),
         }
         for path in sorted(packages[name].iterdir()):
-            shutil.copyfile(path, out / path.name)
+            if path.name != SAMPLES:
+                shutil.copyfile(path, out / path.name)
         write_json(package, out / PACKAGE)
         return _summary(name, package, sizes, scores, measured, best, config, passed_over)
     raise UserError(f"release_candidate: no variant is fit to ship: {'; '.join(passed_over)}")

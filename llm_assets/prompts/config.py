@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from llm_assets.config import Section
+
+Task = Literal["route", "summarise"]
 
 
 class PromptsConfig(Section):
     """The candidates, and how they are compared."""
 
+    tasks: tuple[Task, ...] = Field(
+        ("route", "summarise"),
+        min_length=1,
+        description="what models are trained, aligned and measured for, as far as the train split has rows for it",
+    )
     max_chars: int = Field(
         320, ge=40, le=4000, description="characters of a document that a prompt shows, cut at a word, everywhere"
     )

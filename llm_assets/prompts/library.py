@@ -31,7 +31,7 @@ THOUGHT = {
 
 
 def build_library(documents: Path, out: Path, config: PromptsConfig, seed: int) -> Summary:
-    """Write `report.json` = {"templates": [...]} for the tasks that the train split has rows for."""
+    """Write `report.json` = {"templates": [...]} for those of `config.tasks` that the train split has rows for."""
     import pyarrow.compute as pc
 
     table = read_table(documents / DOCUMENTS, columns=["text", "label", "summary", "body", "split"])
@@ -41,13 +41,16 @@ def build_library(documents: Path, out: Path, config: PromptsConfig, seed: int) 
         "summarise": _pairs(train["body"].to_pylist(), train["summary"].to_pylist()),
     }
     templates: list[PromptTemplate] = []
+    rows = {task: examples for task, examples in rows.items() if examples and task in config.tasks}
     for task, examples in rows.items():
-        if examples:
-            templates += task_templates(task, examples, config, seed)
+        templates += task_templates(task, examples, config, seed)
     if not templates:
-        raise UserError("cleaned_documents has neither labels nor summaries in its train split: nothing to ask a model")
+        raise UserError(
+            f"cleaned_documents has no row for any of prompts.tasks ({', '.join(config.tasks)}) in its train split: "
+            "`route` needs texts with labels, `summarise` texts of several sentences"
+        )
     write_json({"templates": [template.model_dump() for template in templates]}, out / REPORT)
-    sample = {task: examples[0][0] for task, examples in rows.items() if examples}
+    sample = {task: examples[0][0] for task, examples in rows.items()}
     return Summary(
         metrics={
             "templates": len(templates),

@@ -28,21 +28,22 @@ if TYPE_CHECKING:
 EXAMPLES = 8
 
 
-def gate(suite: Suite) -> dg.AssetChecksDefinition:
+def gate(asset: str, suites: Sequence[Suite]) -> dg.AssetChecksDefinition:
     """The asset's checks; those of critical severity hold back everything downstream when they fail."""
     specs = [
         dg.AssetCheckSpec(
             expectation.name,
-            asset=suite.asset,
+            asset=asset,
             blocking=expectation.severity == "critical",
             description=_describe(expectation),
             metadata={"expectation": expectation.kind},
         )
+        for suite in suites
         for expectation in suite.expectations
     ]
 
     @dg.multi_asset_check(
-        name=f"{suite.asset}_gate",
+        name=f"{asset}_gate",
         specs=specs,
         can_subset=True,
         required_resource_keys={"recipe", "store"},
@@ -52,21 +53,31 @@ def gate(suite: Suite) -> dg.AssetChecksDefinition:
         store = context.resources.store.open()
         recipe = context.resources.recipe.load()
         selected = {key.name for key in context.selected_asset_check_keys}
-        wanted = [expectation for expectation in suite.expectations if expectation.name in selected]
-        results = validate(suite, wanted, store, run_branch(context.run), recipe)
+        results: list[dg.AssetCheckResult] = []
+        for suite in suites:
+            wanted = [expectation for expectation in suite.expectations if expectation.name in selected]
+            results += validate(suite, wanted, store, run_branch(context.run), recipe)
         failed = [result.check_name for result in results if not result.passed]
         state: State = "failed" if any(_blocks(result) for result in results) else "gated"
         note = f"gate {', '.join(str(name) for name in failed)} did not pass" if failed else ""
-        announce(Update(suite.asset, state, note=note, gate_seconds=time.monotonic() - started))
+        announce(Update(asset, state, note=note, gate_seconds=time.monotonic() - started))
         yield from results
 
     return checks
+
+
+def gates(suites: Sequence[Suite]) -> list[dg.AssetChecksDefinition]:
+    """One gate an asset."""
+    assets = dict.fromkeys(suite.asset for suite in suites)
+    return [gate(asset, [suite for suite in suites if suite.asset == asset]) for asset in assets]
 
 
 def validate(
     suite: Suite, expectations: Sequence[Expect], store: VersionStore, branch: str, recipe: Recipe
 ) -> list[dg.AssetCheckResult]:
     """Check results for the version of the suite's asset on `branch` (on `main` where the branch has none)."""
+    if not expectations:
+        return []
     published = store.heads(MAIN)
     heads = store.heads(branch) or published
     if suite.asset not in heads:

@@ -52,7 +52,7 @@ class Expect:
 
 @dataclass(frozen=True)
 class Suite:
-    """The gate of one asset.
+    """What is expected of one frame of an asset; an asset's gate is all of its suites.
 
     frame: what is validated: the name of a Parquet file in the artifact, or "metrics" for one row of its
         `Summary.metrics`.

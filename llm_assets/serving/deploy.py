@@ -21,6 +21,7 @@ class Endpoint(Protocol):
     def start(self) -> None: ...
     def point_at(self, pointer: dict[str, Any] | None) -> None: ...
     def wait_serving(self, digest: str) -> None: ...
+    def withdrawn(self) -> set[str]: ...
     def ask(self, text: str, model: str = "llm-assets-route") -> str: ...
 
 
@@ -35,8 +36,8 @@ def deploy_candidate(
     threads: int,
     progress: Progress = no_progress,
 ) -> Summary:
-    """Serve `candidate` if it is at least as good as what is being served; write `deployment.json` into
-    `out`.
+    """Serve `candidate` if it is at least as good as what is being served, and people have not gone back from it; write
+    `deployment.json` into `out`.
 
     Raises UserError when the endpoint cannot be started, does not take the package or does not answer.
     """
@@ -50,6 +51,8 @@ def deploy_candidate(
         tolerance=promotion.tolerance,
         threads=threads,
         same=bool(current and current["digest"] == digest),
+        withdrawn=digest in endpoint.withdrawn(),
+        champion_withdrawn=bool(current and current["digest"] in endpoint.withdrawn()),
         progress=progress,
     )
     serving = digest if verdict.decision == "deploy" else str(current["digest"]) if current else digest

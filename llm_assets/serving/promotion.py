@@ -64,18 +64,26 @@ def judge(
     tolerance: float,
     threads: int,
     same: bool = False,
+    withdrawn: bool = False,
+    champion_withdrawn: bool = False,
     progress: Progress = no_progress,
 ) -> Verdict:
-    """Whether `challenger` is to be served. same: the champion is this very package."""
+    """Whether `challenger` is to be served. same: the champion is this very package. withdrawn: people went back
+    from the challenger. champion_withdrawn: what is being served must not be (it saw a row that has been erased).
+    """
     new = accuracy(challenger, rows, threads, progress)
     if champion is None:
         return Verdict("deploy", "nothing was being served", new, None, len(rows))
     if same:
         return Verdict("keep", "this package is being served already", new, new, len(rows))
+    if champion_withdrawn and not withdrawn:
+        return Verdict("deploy", "what was being served is withdrawn", new, None, len(rows))
     try:
         old = accuracy(champion, rows, threads, progress)
     except (UserError, KeyError, OSError) as error:
         return Verdict("deploy", f"the champion cannot be read any more ({error})", new, None, len(rows))
+    if withdrawn:
+        return Verdict("keep", "people went back from this package (`llm-assets rollback`)", new, old, len(rows))
     if new >= old - tolerance:
         return Verdict("deploy", f"accuracy {new:.4f} against the champion's {old:.4f}", new, old, len(rows))
     return Verdict(

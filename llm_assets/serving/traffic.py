@@ -148,6 +148,18 @@ def read_traffic(home: Path, since: datetime | None = None, digest: str | None =
     return frame.sort_values(["at", "id"], ignore_index=True)
 
 
+def reply_record(home: Path, reply: str) -> dict[str, Any] | None:
+    """The line of the traffic log (or of the probes') with this id; None when there is none."""
+    mark = f'"id":{json.dumps(reply)}'.encode()
+    for prefix in ("", "probes-"):
+        for path in reversed(_files(home / "traffic", prefix)):
+            with path.open("rb") as stream:
+                for line in stream:
+                    if mark in line and (record := _parsed(line)) and record.get("id") == reply:
+                        return record
+    return None
+
+
 def accepted_path(home: Path) -> Path:
     return home / "feedback" / "accepted.jsonl"
 
@@ -221,9 +233,13 @@ def _records(folder: Path, prefix: str, first_day: str) -> Iterator[dict[str, An
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as stream:
         for line in stream:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict):
+            if (record := _parsed(line)) is not None:
                 yield record
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None

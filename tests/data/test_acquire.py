@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llm_assets.data.acquire import acquire_documents, read_sources, sources_state
+from llm_assets.data.acquire import acquire_documents, read_sources
 from llm_assets.data.config import DataConfig, Feedback, Files, InstalledPackages
+from llm_assets.data.sources.state import sources_state
 from llm_assets.errors import UserError
 
 
@@ -44,7 +45,7 @@ def test_missing_package_is_named(package: str, said: str, tmp_path: Path) -> No
         read_sources([source], tmp_path)
     assert said in str(error.value)
     with pytest.raises(UserError, match=package):
-        sources_state(DataConfig(sources=[source]), tmp_path)
+        sources_state([source], tmp_path)
 
 
 def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
         ("other.jsonl", b'{"body": "a"}\n', "no column 'text'; it has body"),
         ("empty.jsonl", b"", "holds no rows"),
         ("head.csv", b"text\n", "holds no rows"),
-        ("ragged.csv", b"text,label\na,b\nc,d,e\n", "line 3: 3 fields where the header has 2"),
+        ("ragged.csv", b"text,label\na,b\nc,d,e\n", "line 3: 3 fields where there are 2 columns"),
         ("open.csv", b'text,label\n"a,b\n', "not CSV"),
         ("column.csv", b"body,label\na,b\n", "no column 'text'"),
         ("broken.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 500)[:-20], "broken gzip"),
@@ -90,6 +91,17 @@ def test_corrupt_file_is_named(name: str, content: bytes, said: str, tmp_path: P
     assert said in str(error.value)
 
 
+def test_tables_without_a_header_and_without_quotes(real_data: Path, tmp_path: Path) -> None:
+    sms = files(real_data / "sms_spam" / "sms.tsv", columns=["kind", "text"], label_column="kind")
+    table = read_sources([sms], tmp_path)
+    assert table.num_rows == 5574
+    assert table["label"].to_pylist().count("spam") == 747
+    news = files(real_data / "ag_news" / "test.csv", columns=["topic", "title", "text"], label_column="topic")
+    table = read_sources([news], tmp_path)
+    assert table.num_rows == 7600
+    assert sorted(set(table["label"].to_pylist())) == ["1", "2", "3", "4"]
+
+
 def test_pattern_that_matches_nothing_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no file matches .*\*\.csv"):
         read_sources([files(tmp_path / "*.csv")], tmp_path)
@@ -99,7 +111,7 @@ def test_feedback_may_be_absent_and_enters_the_state(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("some text that is here\n")
     data = DataConfig(sources=[files(tmp_path / "a.txt"), Feedback()])
     assert read_sources(data.sources, tmp_path).num_rows == 1
-    before = sources_state(data, tmp_path)
+    before = sources_state(data.sources, tmp_path)
     accepted = tmp_path / "feedback" / "accepted.jsonl"
     accepted.parent.mkdir()
     accepted.write_text(
@@ -107,7 +119,7 @@ def test_feedback_may_be_absent_and_enters_the_state(tmp_path: Path) -> None:
     )
     rows = read_sources(data.sources, tmp_path).to_pylist()
     assert (rows[1]["id"], rows[1]["label"], rows[1]["source"]) == ("f1", "new_label", "feedback")
-    assert sources_state(data, tmp_path) != before
+    assert sources_state(data.sources, tmp_path) != before
     accepted.write_text("{nonsense\n")
     with pytest.raises(UserError, match=r"accepted\.jsonl, line 1"):
         read_sources(data.sources, tmp_path)

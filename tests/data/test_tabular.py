@@ -17,24 +17,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from llm_assets.artifacts import DOCUMENTS, write_table
 from llm_assets.cli import app
-from llm_assets.data.clean import clean_table
-from llm_assets.data.config import (
-    CleanConfig,
-    ColumnPolicy,
-    LabelsConfig,
-    LinkageConfig,
-    NearDuplicateConfig,
-    RepairConfig,
-    TableConfig,
-)
+from llm_assets.data.clean import clean_documents, clean_table
+from llm_assets.data.config import CleanConfig, NearDuplicateConfig
 from llm_assets.data.keyers import clusters_by_distance, clusters_by_key, fingerprint, ngram_fingerprint
-from llm_assets.data.labels import merge_labels, merges_shown
+from llm_assets.data.labels import merge_labels
 from llm_assets.data.linkage import deduplicate_records, link_records
 from llm_assets.data.readings import date_readings, number_readings
 from llm_assets.data.repair import repair_table
 from llm_assets.data.rows import documents_table
 from llm_assets.data.standardise import standardise
+from llm_assets.data.table_config import ColumnPolicy, LabelsConfig, LinkageConfig, RepairConfig, TableConfig
 from llm_assets.data.tabular import tidy_table
 from llm_assets.errors import UserError
 
@@ -109,7 +103,7 @@ def test_labels_become_their_most_frequent_spelling():
     assert kept == ["C", "C#", "C++", "C", "R", "R"]
 
 
-def test_clean_merges_labels_and_shows_them():
+def test_clean_merges_labels_and_shows_them(tmp_path):
     rows = [
         {"id": f"{n}", "text": f"document number {n} speaks of the {word} and of nothing else", "label": label}
         | {"source": "t", "uri": f"t:{n}", "content_hash": "x", "parents": [], "steps": []}
@@ -126,8 +120,12 @@ def test_clean_merges_labels_and_shows_them():
     raw = documents_table(rows)
     kept, rejected = clean_table(raw, config)
     assert kept["label"].to_pylist() == ["Sea", "Sea", "Sea", "Sky", None] and rejected.num_rows == 0
-    assert [("label" in steps) for steps in kept["steps"].to_pylist()] == [False, False, True, False, False]
-    assert merges_shown(raw, kept) == {"sea → Sea": 1.0}
+    assert [("labels" in steps) for steps in kept["steps"].to_pylist()] == [False, False, True, False, False]
+    write_table(raw, tmp_path / DOCUMENTS)
+    (tmp_path / "out").mkdir()
+    summary = clean_documents(tmp_path, tmp_path / "out", config)
+    assert summary.bars["Labels merged"] == {"sea → Sea": 1.0}
+    assert summary.metrics["labels_changed"] == 1 and summary.metrics["lost_rows"] == 0
 
 
 # ---- duplicate records --------------------------------------------------------------------------------------------

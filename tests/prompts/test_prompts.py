@@ -92,7 +92,7 @@ def test_documents_without_answers_are_an_error(tiny, tmp_path):
 
         table = table.append_column(name, pa.nulls(9, pa.string()))
     write_table(table, tmp_path / DOCUMENTS)
-    with pytest.raises(UserError, match="neither labels nor summaries"):
+    with pytest.raises(UserError, match=r"no row for any of prompts\.tasks"):
         build_library(tmp_path, tmp_path / "out", CONFIG, 7)
     with pytest.raises(UserError, match="no template for task 'translate'"):
         base_template(tiny["prompts"], "translate")

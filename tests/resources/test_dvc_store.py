@@ -1,27 +1,25 @@
-"""The embedded store: what is written is read back by exact version, or is not there at all."""
+"""The embedded store: what is in its Git repository heals, and the real `git` and `dvc` open it."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import random
+import shutil
 import signal
-import time
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from test_store_faults import ASSETS, FORK, harm, run
+from tiny_artifacts import publish, text_of, texts, write
 
 from llm_assets.errors import UserError
 from resources.dvc_store import DvcStore
-from resources.store import MAIN, history, lineage
+from resources.store import MAIN, lineage
 
-
-def write(store: DvcStore, branch: str, asset: str, text: str, fingerprint: str, **inputs):
-    folder = store.root.parent / f"out-{asset}-{fingerprint}-{os.getpid()}"
-    (folder / "sub").mkdir(parents=True, exist_ok=True)
-    (folder / "a.txt").write_text(text)
-    (folder / "sub" / "b.bin").write_bytes(text.encode() * 3)
-    return store.write(branch, asset, folder, fingerprint=fingerprint, inputs=inputs, metadata={"summary": {}})
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
@@ -29,133 +27,216 @@ def store(tmp_path: Path) -> DvcStore:
     return DvcStore(tmp_path / "store")
 
 
-def test_a_version_is_read_back_and_main_sees_it_only_when_published(store):
-    store.open_branch("run/1")
-    version = write(store, "run/1", "raw", "hello", "f1")
-    assert store.heads(MAIN) == {}
-    assert (store.checkout(version) / "a.txt").read_text() == "hello"
-    assert (store.checkout(version) / "sub" / "b.bin").read_bytes() == b"hello" * 3
-    assert store.publish("run/1", "first") is not None
-    assert store.heads(MAIN)["raw"].data_version == version.data_version
-    assert store.publish("run/1", "again") is None
+def objects(store: DvcStore) -> list[Path]:
+    return sorted((store.root / "repo.git" / "objects").glob("[0-9a-f][0-9a-f]/*"))
 
 
-def test_equal_content_is_an_equal_version_on_another_machine(store, tmp_path):
-    other = DvcStore(tmp_path / "elsewhere" / "store")
-    for one in (store, other):
-        one.root.mkdir(parents=True)
-        one.open_branch("run/1")
-    first, second = (write(one, "run/1", "raw", "same", "f") for one in (store, other))
-    assert first.data_version == second.data_version
+@pytest.mark.parametrize("how", ["flip", "truncate", "remove"])
+def test_a_damaged_git_object_is_named_and_replaced_from_its_copy(store, how, caplog):
+    publish(store, "run/1", raw="1")
+    publish(store, "run/2", raw="2", clean="2")
+    before, contents = texts(store, MAIN), {path: path.read_bytes() for path in objects(store)}
+    for path in contents:
+        caplog.clear()
+        harm(path, how)
+        assert texts(store, MAIN) == before
+        assert texts(store, "v1") == {"raw": "1"}
+        store.collect([], dry_run=True)
+        assert str(path) in caplog.text
+        assert path.read_bytes() == contents[path]
+    git(store.root / "repo.git", "fsck", "--strict", "--no-dangling")
 
 
-def test_what_was_computed_is_found_by_its_fingerprint_from_any_branch(store):
-    store.open_branch("run/1")
-    version = write(store, "run/1", "raw", "hello", "f1")
-    assert store.find("raw", "f1") == version
-    assert store.find("raw", "other") is None
+def test_a_git_object_that_is_damaged_with_its_copy_is_named(store):
+    publish(store, "run/1", raw="1", clean="2")
+    record = next(path for path in objects(store) if b'"fingerprint": "clean-2"' in zlib.decompress(path.read_bytes()))
+    copy = store.root / "repo.git" / "copies" / record.relative_to(store.root / "repo.git")
+    kept = record.read_bytes()
+    for path in (record, copy):
+        harm(path, "flip")
+    with pytest.raises(UserError, match=f"{record.parent.name}{record.name}.*damaged"):
+        store.heads(MAIN)
+    assert store.find("clean", "clean-2") is None
+    assert store.find("raw", "raw-1") is not None
+    record.write_bytes(kept)
+    assert texts(store, MAIN) == {"raw": "1", "clean": "2"}
+
+
+@pytest.mark.parametrize("how", ["flip", "truncate"])
+def test_a_damaged_reference_is_read_from_its_copy_and_healed(store, how):
+    publish(store, "run/1", raw="1")
     store.open_branch("run/2")
-    adopted = store.adopt("run/2", version)
-    assert store.heads("run/2")["raw"].data_version == version.data_version
-    assert adopted.fingerprint == "f1"
-    assert store.adopt("run/2", adopted).commit == adopted.commit, "adopting what is there commits nothing"
-
-
-def test_lineage_names_exact_versions(store):
-    store.open_branch("run/1")
-    raw = write(store, "run/1", "raw", "1", "f1")
-    clean = write(store, "run/1", "clean", "2", "f2", raw=raw)
-    write(store, "run/1", "raw", "newer", "f3")
-    assert lineage(store, clean)["raw"].data_version == raw.data_version
-
-
-def test_history_is_newest_first(store):
-    for number in "123":
-        store.open_branch(f"run/{number}")
-        write(store, f"run/{number}", "raw", number, f"f{number}")
-        write(store, f"run/{number}", "other", "constant", "g")
-        store.publish(f"run/{number}", number)
+    write(store, "run/2", "raw", "2", "raw-2")
+    for ref in (path for path in (store.root / "repo.git" / "refs").rglob("*") if path.is_file()):
+        harm(ref, how)
+    assert texts(store, MAIN) == texts(store, "v1") == {"raw": "1"}
+    assert texts(store, "run/2") == {"raw": "2"}
+    assert text_of(store, store.find("raw", "raw-2")) == "2"
+    assert store.publish("run/2", "2").name == "v2"
+    publish(store, "run/3", raw="3")
     assert [release.name for release in store.releases()] == ["v3", "v2", "v1"]
-    assert [(r.name, v.fingerprint) for r, v in history(store, "raw")] == [("v3", "f3"), ("v2", "f2"), ("v1", "f1")]
-    assert [(r.name, v.fingerprint) for r, v in history(store, "other")] == [("v1", "g")]
-    assert (store.checkout(store.heads("v2")["raw"]) / "a.txt").read_text() == "2"
+    assert git(store.root / "repo.git", "log", "-1", "--format=%s", MAIN).strip() == "run/3"
 
 
-def test_two_runs_publish_without_losing_each_other(store):
-    store.open_branch("run/1")
+def test_a_reference_that_is_damaged_with_its_copy_is_named(store):
+    publish(store, "run/1", raw="1")
+    for name in ("heads/main", "versions/raw/raw-1/*"):
+        for ref in (store.root / "repo.git").rglob(f"refs/{name}"):
+            harm(ref, "flip")
+    with pytest.raises(UserError, match=r"refs/heads/main .* is damaged"):
+        store.heads(MAIN)
+    assert store.find("raw", "raw-1") is None
+
+
+def test_nothing_is_collected_while_the_files_of_a_kept_version_are_unknown(store):
+    publish(store, "run/1", raw="1")
     store.open_branch("run/2")
-    write(store, "run/1", "raw", "1", "f1")
-    write(store, "run/2", "prompts", "2", "f2")
-    store.publish("run/1", "1")
+    write(store, "run/2", "raw", "2", "raw-2")
+    head = store.heads(MAIN)["raw"]
+    harm(next(store.root.rglob(f"files/md5/*/{head.data_version[2:]}")), "flip")
+    with pytest.raises(UserError, match=f"{head.data_version} is to stay.*no content was removed"):
+        store.collect([])
+    assert texts(store, "run/2") == {"raw": "2"}
+    write(store, "run/2", "raw", "1", "raw-1")
+    assert store.collect([]).branches == ["run/1", "run/2"]
+    assert texts(store, MAIN) == {"raw": "1"}
+
+
+def test_a_lost_head_is_written_again(store):
+    publish(store, "run/1", raw="1")
+    (store.root / "repo.git" / "HEAD").unlink()
+    assert texts(store, MAIN) == {"raw": "1"}
+    publish(store, "run/2", raw="2")
+    assert texts(store, "v1") == {"raw": "1"}
+
+
+def test_locks_and_half_written_files_of_dead_writers_are_in_nobodys_way(store):
+    publish(store, "run/1", raw="1")
+    repo = store.root / "repo.git"
+    for name in ("heads/main", "heads/run/2", "tags/v2", "bases/run/2", "versions/raw/raw-2/x"):
+        (repo / "refs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (repo / "refs" / f"{name}.lock").write_text("")
+    (repo / "packed-refs.lock").write_text("")
+    (repo / "refs" / "tags" / "v1").unlink()
+    assert texts(store, "v1") == {"raw": "1"}, "the newest release is there without its tag"
+    left = [
+        repo / "objects" / "00" / "tmp_obj_1",
+        store.root / "cache/files/md5/00" / "0.partial",
+        store.root / "checkouts" / "0.partial" / "a.txt",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("left")
+    publish(store, "run/2", raw="2")
+    assert (repo / "refs" / "tags" / "v1").exists()
+    assert store.collect(["run/2"]).branches == ["run/1"]
+    assert not any(path.exists() for path in left)
+    assert texts(store, MAIN) == {"raw": "2"}
+
+
+def test_after_git_has_packed_the_repository_all_is_as_before(store):
+    publish(store, "run/1", raw="1")
+    store.open_branch("run/2")
+    clean = write(store, "run/2", "clean", "2", "c2", raw=store.heads(MAIN)["raw"])
+    git(store.root / "repo.git", "gc", "--quiet", "--prune=now")
+    git(store.root / "repo.git", "pack-refs", "--all")
+    assert texts(store, "run/2") == {"raw": "1", "clean": "2"}
+    assert set(lineage(store, clean)) == {"raw", "clean"}
     store.publish("run/2", "2")
-    assert set(store.heads(MAIN)) == {"raw", "prompts"}
+    assert texts(store, MAIN) == texts(store, "v2") == {"raw": "1", "clean": "2"}
+    store.collect([])
+    assert store.branches() == []
+    assert [text_of(store, version) for version in store.versions("clean")] == ["2"]
 
 
-@pytest.mark.parametrize("harm", ["flip", "truncate", "remove"])
-def test_damage_is_named_and_never_read(store, harm):
-    store.open_branch("run/1")
-    version = write(store, "run/1", "raw", "hello", "f1")
-    stored = next(path for path in store.root.glob("cache/files/md5/*/*") if path.read_bytes() == b"hello")
-    stored.chmod(0o644)
-    if harm == "flip":
-        stored.write_bytes(b"hellp")
-    elif harm == "truncate":
-        stored.write_bytes(b"hell")
-    else:
-        stored.unlink()
-    with pytest.raises(UserError, match=r"raw version .*a\.txt.*(damaged|missing)"):
-        store.checkout(version)
-    if harm != "flip":
-        again = write(store, "run/1", "raw", "hello", "f1")
-        assert (store.checkout(again) / "a.txt").read_text() == "hello"
+def killed_at(work: Callable[[], object], operation: int) -> bool:
+    """Run `work` in a process that is killed at this one of its file operations; whether it got so far."""
+
+    def begin() -> None:
+        count = 0
+
+        def step(event: str, _: object) -> None:
+            nonlocal count
+            if event in ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.chmod"):
+                count += 1
+                if count == operation:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(step)
+        work()
+
+    process = FORK.Process(target=begin)
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
 
 
-def test_an_artifact_without_files_is_refused(store, tmp_path):
-    store.open_branch("run/1")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="wrote no file"):
-        store.write("run/1", "raw", tmp_path / "empty", fingerprint="f", inputs={}, metadata={})
+def whole_run(number: int) -> dict[str, str]:
+    return {asset: f"{asset} {number}" for asset in ASSETS}
 
 
-def churn(root: Path, number: int) -> None:
-    store = DvcStore(root)
-    for step in range(1000):
-        branch = f"run/{number}-{step}"
-        store.open_branch(branch)
-        write(store, branch, "left", f"{number}-{step}", f"l{number}-{step}")
-        write(store, branch, "right", f"{number}-{step}", f"r{number}-{step}")
-        store.publish(branch, branch)
+def kill_a_run(store: DvcStore, operation: int) -> bool:
+    killed = killed_at(lambda: run(store, 1), operation)
+    assert texts(store, MAIN) in (whole_run(0), whole_run(1))
+    run(store, 1)
+    assert texts(store, MAIN) == texts(store, "v2") == whole_run(1)
+    assert [release.name for release in store.releases()] == ["v2", "v1"]
+    return killed
 
 
-def test_kills_at_random_instants_leave_main_whole(store, tmp_path):
-    """Two assets of one run move together, whatever instant the writer is killed at."""
-    spawn = multiprocessing.get_context("fork")
-    choose = random.Random(7)
-    seen = set()
-    for number in range(12):
-        writer = spawn.Process(target=churn, args=(store.root, number))
-        writer.start()
-        time.sleep(0.4 + choose.random() * 0.3)
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.join()
-        heads = store.heads(MAIN)
-        if heads:
-            left, right = (store.checkout(heads[name]) / "a.txt" for name in ("left", "right"))
-            assert left.read_text() == right.read_text()
-            seen.add(left.read_text())
-    assert len(seen) > 3, "the writers got somewhere"
-    store.open_branch("run/after")
-    write(store, "run/after", "left", "after", "after")
-    assert store.publish("run/after", "after") is not None
+def kill_a_collection(store: DvcStore, operation: int) -> bool:
+    killed = killed_at(lambda: store.collect([]), operation)
+    assert texts(store, MAIN) == whole_run(0)
+    store.collect([])
+    assert store.branches() == [] and store.collect([]).freed == 0
+    assert {text_of(store, version) for asset in ASSETS for version in store.versions(asset)} == {
+        *whole_run(0).values()
+    }
+    return killed
 
 
-def test_git_opens_it(store, tmp_path):
-    import subprocess
+def kill_an_erasure(store: DvcStore, operation: int) -> bool:
+    secret = store.heads(MAIN)["left"]
+    killed = killed_at(lambda: store.forget([secret]), operation)
+    store.forget([secret])
+    with pytest.raises(UserError, match="erased"):
+        store.checkout(secret)
+    assert not [path for path in store.root.rglob("*") if path.is_file() and b"left 0" in path.read_bytes()]
+    assert {text_of(store, store.heads(MAIN)[asset]) for asset in ("middle", "right")} == {"middle 0", "right 0"}
+    return killed
 
-    store.open_branch("run/1")
-    version = write(store, "run/1", "raw", "hello", "f1")
-    store.publish("run/1", "first")
-    clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "--quiet", str(store.root / "repo.git"), str(clone)], check=True)
-    assert version.data_version in (clone / "raw.dvc").read_text()
-    assert (clone / ".dvc" / "config").exists()
+
+def kill_everywhere(store: DvcStore, kill: Callable[[DvcStore, int], bool], stride: int) -> None:
+    """Kill something at every `stride`th of its file operations, each time from the same state."""
+    run(store, 0)
+    store.open_branch("run/9")
+    write(store, "run/9", "left", "unpublished", "left-9")
+    before = store.root.with_name("before")
+    shutil.copytree(store.root, before)
+    operation = 1
+    while kill(store, operation):
+        shutil.rmtree(store.root)
+        shutil.copytree(before, store.root)
+        operation += stride
+    assert operation > 50, "it got through the whole of it"
+
+
+KILLS = [kill_a_run, kill_a_collection, kill_an_erasure]
+
+
+@pytest.mark.parametrize("kill", KILLS)
+def test_a_kill_anywhere_leaves_all_whole_and_a_rerun_completes(store, kill):
+    kill_everywhere(store, kill, stride=53)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", KILLS)
+def test_a_kill_at_many_file_operations(store, kill):
+    kill_everywhere(store, kill, stride=5)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

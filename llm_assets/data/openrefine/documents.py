@@ -1,13 +1,18 @@
-"""A history as a step of `clean`: over the raw documents, before the rules."""
+"""A history as the first step of `clean`: over batches of raw documents."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llm_assets.data.openrefine.files import PART, arrow_part
+from llm_assets.data.openrefine.files import arrow_part
 from llm_assets.data.openrefine.history import ROW_BY_ROW, read_history, replay
+from llm_assets.data.openrefine.table import Table
+from llm_assets.data.openrefine.values import text_of
+from llm_assets.data.steps import Report, rejected_rows, with_column
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,41 +23,79 @@ TAKEN_BACK = ("text", "label")
 STEP = "openrefine"
 
 
-def replay_on_documents(raw: pa.Table, history: Path) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """(documents, rejected): `raw` with the texts and labels the history makes, without the rows it removes.
+def replay_batches(
+    batches: Iterable[pa.RecordBatch],
+    history: Path,
+    report: Report,
+    reject: Callable[[pa.RecordBatch], None],
+    rows: int = 1000,
+) -> Iterator[pa.RecordBatch]:
+    """The batches with the texts and labels that the history makes, without the rows it removes: `reject` gets those.
 
     The history sees the columns id, text, label, source, uri and licence and may make others; text and label are what
-    is taken back. Raises UserError for operations that make several rows of one or one of several.
+    is taken back. Operations that stream work batch by batch, any other waits for all documents. Raises UserError for
+    one that makes several rows of one, or one of several. rows: of a batch at most.
     """
     import pyarrow as pa
 
     steps = read_history(history, ROW_BY_ROW)
-    batches = raw.select(COLUMNS).combine_chunks().to_batches(max_chunksize=PART)
-    starts = [sum(batch.num_rows for batch in batches[:n]) for n in range(len(batches))]
-    found: list[int] = []
-    columns: dict[str, list[Any]] = {name: [] for name in TAKEN_BACK}
-    parts = [arrow_part(batch, start) for batch, start in zip(batches, starts, strict=True)]
-    for table in replay(steps, parts) if parts else []:
-        found += table.origin
-        for name in TAKEN_BACK:
-            if name not in table.columns:
-                raise UserError(f"the history {history} ends without the column {name!r}, which documents need")
-            columns[name] += table.columns[name]
-    kept = raw.take(pa.array(found, pa.int64()))
-    changed = [False] * len(found)
+    waiting: deque[pa.RecordBatch] = deque()
+    first = 0
+
+    def parts() -> Iterator[Table]:
+        start = 0
+        for batch in batches:
+            waiting.append(batch)
+            yield arrow_part(batch.select(COLUMNS), start)
+            start += batch.num_rows
+
+    streams = all(step.streams for step in steps)
+    for table in replay(steps, parts()):
+        held = [waiting.popleft()] if streams else list(waiting)
+        raw = pa.Table.from_batches(held).combine_chunks().to_batches()
+        if not raw:  # no documents at all
+            continue
+        kept, gone = _taken_back(raw[0], table, first, history)
+        first += raw[0].num_rows
+        report.rejected += gone.num_rows
+        report.note(gone)
+        reject(gone)
+        report.changed += _changes(kept, report)
+        for begin in range(0, kept.num_rows, rows):
+            yield kept.slice(begin, rows)
+    report.rows_in, report.kept = first, first - report.rejected
+    report.seconds = sum(step.seconds for step in steps)
+
+
+def _taken_back(raw: pa.RecordBatch, table: Table, first: int, history: Path) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """(documents after the history, documents it removed) of `raw`, whose first row is number `first`."""
+    import pyarrow as pa
+
+    places = [number - first for number in table.origin]
+    kept = raw.take(pa.array(places, pa.int64()))
+    changed = [False] * len(places)
     for name in TAKEN_BACK:
+        if name not in table.columns:
+            raise UserError(f"the history {history} ends without the column {name!r}, which documents need")
         before = kept[name].to_pylist()
-        after = [None if cell is None else _text(cell) for cell in columns[name]]
+        after = [None if cell is None else text_of(cell) for cell in table.columns[name]]
         changed = [mark or (a or "") != (b or "") for mark, a, b in zip(changed, after, before, strict=True)]
-        kept = kept.set_column(kept.schema.get_field_index(name), kept.schema.field(name), pa.array(after, pa.string()))
-    marked = [
+        kept = with_column(kept, name, pa.array(after, pa.string()))
+    steps = [
         [*(old or []), *([STEP] if mark else [])] for old, mark in zip(kept["steps"].to_pylist(), changed, strict=True)
     ]
-    place = kept.schema.get_field_index("steps")
-    kept = kept.set_column(place, kept.schema.field("steps"), pa.array(marked, pa.list_(pa.string())))
-    gone = sorted(set(range(raw.num_rows)) - set(found))
-    removed = raw.take(pa.array(gone, pa.int64())).to_pylist()
-    return kept, [{**row, "reason": STEP, "detail": "removed by the operation history"} for row in removed]
+    gone = raw.take(pa.array(sorted(set(range(raw.num_rows)) - set(places)), pa.int64()))
+    detail = "removed by the operation history"
+    said = (pa.array([value] * gone.num_rows, pa.string()) for value in (STEP, detail))
+    return with_column(kept, "steps", pa.array(steps, pa.list_(pa.string()))), rejected_rows(gone, *said)
+
+
+def _changes(kept: pa.RecordBatch, report: Report) -> int:
+    """Rows that the history changed; the first is shown."""
+    marks = [STEP in steps for steps in kept["steps"].to_pylist()]
+    if report.change is None and True in marks:
+        report.change = ("(the text or label as acquired)", (kept["text"][marks.index(True)].as_py() or "")[:240])
+    return sum(marks)
 
 
 def history_state(history: Path) -> str:
@@ -61,9 +104,3 @@ def history_state(history: Path) -> str:
         return hashlib.sha256(history.read_bytes()).hexdigest()[:24]
     except OSError as error:
         raise UserError(f"data.clean.openrefine: {history} cannot be read ({error.strerror})") from None
-
-
-def _text(cell: Any) -> str:
-    from llm_assets.data.openrefine.values import text_of
-
-    return text_of(cell)

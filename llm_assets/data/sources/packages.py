@@ -8,36 +8,38 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from llm_assets.artifacts import Progress
-from llm_assets.data import docstrings
-from llm_assets.data.config import InstalledPackages
-from llm_assets.data.rows import document_id, text_hash
+from llm_assets.artifacts import Progress, no_progress
+from llm_assets.data.sources import docstrings
+from llm_assets.data.sources.config import InstalledPackages
+from llm_assets.data.sources.found import Found
 from llm_assets.errors import UserError
 
 STDLIB = "stdlib"
 
 
-def read_packages(source: InstalledPackages, progress: Progress) -> list[dict[str, Any]]:
-    """One row per docstring, in the order of packages, files and lines."""
+def read_packages(source: InstalledPackages, progress: Progress = no_progress) -> Iterator[Found]:
+    """One document per docstring, in the order of packages, files and lines."""
     for package in source.packages:
         package_folder(package)  # all of them are there before the first is read
-    rows: list[dict[str, Any]] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        found = pool.map(lambda package: _read_package(package, source.max_per_package), source.packages)
-        for done, (package, read) in enumerate(zip(source.packages, found, strict=True), 1):
-            if not read:
+        found = pool.map(lambda package: _docstrings(package, source.max_per_package), source.packages)
+        for done, (package, docstrings_found) in enumerate(zip(source.packages, found, strict=True), 1):
+            if not docstrings_found:
                 raise UserError(
                     f"data.sources: package {package!r} holds no docstrings to learn from (it may be compiled); "
                     "leave it out of `packages`"
                 )
-            rows += read
+            licence = _licence(package)
+            for path, name, text in docstrings_found:
+                uri = f"python://{package}/{path}#{name}" if name else f"python://{package}/{path}"
+                yield Found(uri, text, package, source=f"python:{package}", licence=licence)
             progress(done, len(source.packages), package)
-    return rows
 
 
 def packages_state(source: InstalledPackages) -> str:
@@ -61,27 +63,6 @@ def package_folder(package: str) -> Path:
     if not spec.submodule_search_locations:
         raise UserError(f"data.sources: {package!r} is a single module, not a package; leave it out of `packages`")
     return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _read_package(package: str, limit: int) -> list[dict[str, Any]]:
-    licence, source = _licence(package), f"python:{package}"
-    rows = []
-    for path, name, text in _docstrings(package, limit):
-        uri = f"python://{package}/{path}#{name}" if name else f"python://{package}/{path}"
-        rows.append(
-            {
-                "id": document_id(source, uri),
-                "text": text,
-                "label": package,
-                "source": source,
-                "uri": uri,
-                "licence": licence,
-                "content_hash": text_hash(text),
-                "parents": [],
-                "steps": [],
-            }
-        )
-    return rows
 
 
 def _docstrings(package: str, limit: int) -> list[tuple[str, str, str]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from llm_assets.data.config import Feedback
 from llm_assets.data.rows import document_id, text_hash
+from llm_assets.data.sources.config import Feedback
+from llm_assets.data.sources.found import Found
 from llm_assets.errors import UserError
 
 FEEDBACK = "feedback"
@@ -18,12 +19,12 @@ def feedback_path(source: Feedback, home: Path) -> Path:
     return home / source.path  # an absolute path stays itself
 
 
-def read_feedback(source: Feedback, home: Path) -> list[dict[str, Any]]:
-    """Rows {id, text, label, uri, licence, source} of a JSON-lines file; of two with one id the later holds."""
+def read_feedback(source: Feedback, home: Path) -> Iterator[Found]:
+    """Documents {id, text, label, uri, licence} of a JSON-lines file; of two with one id the later holds."""
     path = feedback_path(source, home)
     if not path.is_file():
-        return []
-    rows: dict[str, dict[str, Any]] = {}
+        return
+    rows: dict[str, Found] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
@@ -36,18 +37,8 @@ def read_feedback(source: Feedback, home: Path) -> list[dict[str, Any]]:
             ) from None
         uri = str(value.get("uri") or f"feedback://{text_hash(text)}")
         identity = str(value.get("id") or document_id(FEEDBACK, uri))
-        rows[identity] = {
-            "id": identity,
-            "text": text,
-            "label": label,
-            "source": FEEDBACK,
-            "uri": uri,
-            "licence": str(value.get("licence") or "unknown"),
-            "content_hash": text_hash(text),
-            "parents": [],
-            "steps": [],
-        }
-    return [rows[identity] for identity in sorted(rows)]
+        rows[identity] = Found(uri, text, label, id=identity, licence=str(value.get("licence") or "unknown"))
+    yield from (rows[identity] for identity in sorted(rows))
 
 
 def feedback_state(source: Feedback, home: Path) -> str:

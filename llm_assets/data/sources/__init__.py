@@ -1,0 +1,1 @@
+"""Where documents come from: one module a kind, each a typed config in and a stream of `Found` out."""
