@@ -47,11 +47,9 @@ def _clean_state(recipe: Recipe, home: Path) -> str:
     from llm_assets.data.clean import clean_state
     from llm_assets.data.sources.state import sources_state
 
-    history = clean_state(recipe.data.clean)
-    wanted = recipe.data.clean.decontaminate
-    if not wanted.enabled or not wanted.against:
-        return history
-    return history + sources_state(wanted.against, home)
+    config = recipe.data.clean
+    against = config.decontaminate.against if config.decontaminate.enabled else []
+    return clean_state(config) + sources_state(against, home)
 
 
 @artifact_asset(
@@ -66,9 +64,9 @@ def _clean_state(recipe: Recipe, home: Path) -> str:
 def cleaned_documents(job: Job) -> Summary:
     """Repaired, filtered, deduplicated and split documents, and `rejected.parquet` with a reason for each that went.
 
-    The steps of `data.clean`, in turn: repair, rules of one's own, markup, white space, masks, spelling, personal data,
-    length, language, quality; then, over all documents, duplicates (so none lies across two splits), label errors and
-    contamination. Kept and rejected rows together are the raw ones, always. Look at the seconds and rejects by step.
+    The steps of `data.clean`, in turn: an OpenRefine history, repair, rules of one's own, markup, white space, masks,
+    spelling, personal data, length, language, quality; then, over all documents, spellings of labels, duplicates (so
+    none lies across two splits), label errors and contamination. Kept and rejected rows together are the raw ones, always. Look at the seconds and rejects by step.
     """
     from llm_assets.data.acquire import read_sources
     from llm_assets.data.clean import clean_documents
@@ -136,16 +134,17 @@ def balanced_documents(job: Job) -> Summary:
 @artifact_asset(
     group="data",
     inputs=("raw_documents", "cleaned_documents", "augmented_documents", "balanced_documents"),
-    config=(),
+    config=("data.clean", "data.augment", "data.balance", "data.card"),
     kinds={"python"},
-    code_version="1",
-    seconds=3,
+    code_version="2",
+    seconds=5,
 )
 def data_profile(job: Job) -> Summary:
     """What is in each column, before and after each step: valid, mismatched and missing values over a histogram.
 
-    `report.html` in the version's folder is the same as a page; `report.json` is for programs.
+    Patterns of values, near-equal labels and settings suggested for the recipe stand below. `report.html` in the
+    version's folder is all of it as a page, `data_card.md` the data card, `report.json` is for programs.
     """
     from llm_assets.data.profile import profile_documents
 
-    return profile_documents(job.inputs, job.out, job.progress)
+    return profile_documents(job.inputs, job.out, job.progress, job.recipe.data, job.recipe.name)

@@ -12,7 +12,7 @@ from llm_assets.data.openrefine.files import arrow_part
 from llm_assets.data.openrefine.history import ROW_BY_ROW, read_history, replay
 from llm_assets.data.openrefine.table import Table
 from llm_assets.data.openrefine.values import text_of
-from llm_assets.data.steps import Report, rejected_rows, with_column
+from llm_assets.data.steps import SHOWN, Report, rejected_rows, with_column
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,19 +55,20 @@ def replay_batches(
         raw = pa.Table.from_batches(held).combine_chunks().to_batches()
         if not raw:  # no documents at all
             continue
-        kept, gone = _taken_back(raw[0], table, first, history)
+        kept, gone = _taken_back(raw[0], table, first, history, report)
         first += raw[0].num_rows
         report.rejected += gone.num_rows
         report.note(gone)
         reject(gone)
-        report.changed += _changes(kept, report)
         for begin in range(0, kept.num_rows, rows):
             yield kept.slice(begin, rows)
     report.rows_in, report.kept = first, first - report.rejected
     report.seconds = sum(step.seconds for step in steps)
 
 
-def _taken_back(raw: pa.RecordBatch, table: Table, first: int, history: Path) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+def _taken_back(
+    raw: pa.RecordBatch, table: Table, first: int, history: Path, report: Report
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """(documents after the history, documents it removed) of `raw`, whose first row is number `first`."""
     import pyarrow as pa
 
@@ -79,23 +80,19 @@ def _taken_back(raw: pa.RecordBatch, table: Table, first: int, history: Path) ->
             raise UserError(f"the history {history} ends without the column {name!r}, which documents need")
         before = kept[name].to_pylist()
         after = [None if cell is None else text_of(cell) for cell in table.columns[name]]
-        changed = [mark or (a or "") != (b or "") for mark, a, b in zip(changed, after, before, strict=True)]
+        pairs = [((a or ""), (b or "")) for a, b in zip(before, after, strict=True)]
+        changed = [mark or a != b for mark, (a, b) in zip(changed, pairs, strict=True)]
+        shown = next(((a[:SHOWN], b[:SHOWN]) for a, b in pairs if a != b), None)
+        report.change = report.change or shown
         kept = with_column(kept, name, pa.array(after, pa.string()))
     steps = [
         [*(old or []), *([STEP] if mark else [])] for old, mark in zip(kept["steps"].to_pylist(), changed, strict=True)
     ]
+    report.changed += sum(changed)
     gone = raw.take(pa.array(sorted(set(range(raw.num_rows)) - set(places)), pa.int64()))
     detail = "removed by the operation history"
     said = (pa.array([value] * gone.num_rows, pa.string()) for value in (STEP, detail))
     return with_column(kept, "steps", pa.array(steps, pa.list_(pa.string()))), rejected_rows(gone, *said)
-
-
-def _changes(kept: pa.RecordBatch, report: Report) -> int:
-    """Rows that the history changed; the first is shown."""
-    marks = [STEP in steps for steps in kept["steps"].to_pylist()]
-    if report.change is None and True in marks:
-        report.change = ("(the text or label as acquired)", (kept["text"][marks.index(True)].as_py() or "")[:240])
-    return sum(marks)
 
 
 def history_state(history: Path) -> str:

@@ -496,3 +496,47 @@ def test_clean_replays_a_history_over_the_documents(tmp_path):
     history.write_text(json.dumps([{"op": "core/column-removal", "columnName": "text"}]))
     with pytest.raises(UserError, match="without the column 'text'"):
         clean_table(documents(), config)
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_history_over_many_documents_does_not_depend_on_batches(tmp_path, monkeypatch, streams):
+    """Rows keep their provenance and none is lost, whether operations stream or wait, in batches of any size."""
+    words = ["river", "stone", "market", "window", "letter", "garden", "engine", "bridge"]
+    drawn = random.Random(5)
+    rows = [
+        {"id": text_hash(str(n)), "text": " ".join(drawn.choices(words, k=14)) + f" {n}", "label": drawn.choice("xy")}
+        | {"source": f"s{n % 3}", "uri": f"t:{n}", "content_hash": "x", "parents": [], "steps": []}
+        for n in range(400)
+    ]
+    facet = {
+        "type": "text",
+        "name": "t",
+        "columnName": "text",
+        "query": "^river",
+        "mode": "regex",
+        "caseSensitive": True,
+    }
+    operations = [transform("text", "value.toUppercase() + row.index"), {"op": "core/row-removal", **faceted(facet)}]
+    operations = operations[::-1]
+    criterion = {"column": "label", "valueType": "text", "reverse": False, "caseSensitive": True}
+    if not streams:
+        operations.append({"op": "core/row-reorder", "mode": "row-based", "sorting": {"criteria": [criterion]}})
+    (tmp_path / "h.json").write_text(json.dumps(operations))
+    config = CleanConfig(
+        openrefine=str(tmp_path / "h.json"),
+        language={"enabled": False},
+        near_duplicates=NearDuplicateConfig(enabled=False),
+    )
+    found = []
+    for size in (7, 1000):
+        monkeypatch.setattr("llm_assets.data.clean.BATCH_ROWS", size)
+        found.append([table.to_pylist() for table in clean_table(documents_table(rows), config)])
+    assert found[0] == found[1]
+    kept, rejected = found[0]
+    by_id = {row["id"]: row for row in rows}
+    assert sorted(row["id"] for row in kept + rejected) == sorted(by_id) and len(rejected) > 20
+    assert all(
+        row["source"] == by_id[row["id"]]["source"] and row["label"] == by_id[row["id"]]["label"] for row in kept
+    )
+    assert all(row["text"].startswith("river") and row["reason"] == "openrefine" for row in rejected)
+    assert all(row["text"].startswith(by_id[row["id"]]["text"].upper()) for row in kept)
