@@ -66,7 +66,8 @@ def cleaned_documents(job: Job) -> Summary:
 
     The steps of `data.clean`, in turn: an OpenRefine history, repair, rules of one's own, markup, white space, masks,
     spelling, personal data, length, language, quality; then, over all documents, spellings of labels, duplicates (so
-    none lies across two splits), label errors and contamination. Kept and rejected rows together are the raw ones, always. Look at the seconds and rejects by step.
+    none lies across two splits), label errors and contamination. Kept and rejected rows together are the raw
+    ones, always. Look at the seconds and rejects by step.
     """
     from llm_assets.data.acquire import read_sources
     from llm_assets.data.clean import clean_documents

@@ -90,7 +90,7 @@ def _step(number: int, item: Any, allowed: Collection[str] | None) -> Step:
 
 
 def replay(steps: list[Step], tables: Iterable[Table]) -> Iterator[Table]:
-    """The tables (consecutive parts of one table, at least one) after all steps, as soon as each part is done.
+    """The tables (consecutive parts of one table) after all steps, as soon as each part is done.
 
     Steps that can work on a part get part by part; one that needs the whole table waits for all of it. Afterwards each
     step holds its counts and time.
@@ -102,7 +102,8 @@ def replay(steps: list[Step], tables: Iterable[Table]) -> Iterator[Table]:
 
 def _through(step: Step, tables: Iterable[Table]) -> Iterator[Table]:
     if not step.streams:
-        tables = [concatenate(list(tables))]
+        parts = list(tables)
+        tables = [concatenate(parts)] if parts else []
     for table in tables:
         # Rows may have gone before: an operation counts the rows that it gets.
         yield _run(step, Table(table.columns, table.starred, table.flagged, table.origin, step.rows_in))

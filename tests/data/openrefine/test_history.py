@@ -490,6 +490,9 @@ def test_clean_replays_a_history_over_the_documents(tmp_path):
     before = clean_state(config)
     history.write_text(json.dumps(operations[:1]))
     assert clean_state(config) != before and clean_state(CleanConfig()) == ""
+    for empty in (operations, [{"op": "core/row-reorder", "mode": "row-based"}]):
+        history.write_text(json.dumps(empty))
+        assert [table.num_rows for table in clean_table(documents().slice(0, 0), config)] == [0, 0]
     history.write_text(json.dumps([{"op": "core/transpose-rows-into-columns", "columnName": "text", "rowCount": 2}]))
     with pytest.raises(UserError, match="keep each row one row"):
         clean_table(documents(), config)
