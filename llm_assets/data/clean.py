@@ -43,7 +43,7 @@ from llm_assets.data.executor import cores, in_order
 from llm_assets.data.openrefine.documents import STEP, history_state, replay_batches
 from llm_assets.data.rows import TableWriter
 from llm_assets.data.sources.read import PROJECT
-from llm_assets.data.steps import Report, Step, run_step
+from llm_assets.data.steps import Report, Step, in_row_order, run_step
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -229,13 +229,13 @@ def _second_pass(
     judged: list[Rejects] = [
         _timed(totals, "duplicates", lambda: duplicates(narrow, waiting.index, relabelled, report))
     ]
-    gone = judged[0].rows
+    repeated = judged[0].rows
     if config.label_errors.enabled:
         progress(90, 100, "label errors")
         drop, count = _timed(
             totals,
             "label_errors",
-            lambda: label_errors(narrow, waiting.batches, gone, config.label_errors, relabelled, seed),
+            lambda: label_errors(narrow, waiting.batches, repeated, config.label_errors, relabelled, seed),
         )
         judged.append(drop)
         totals.label_errors = count
@@ -246,7 +246,7 @@ def _second_pass(
             _timed(
                 totals,
                 "decontaminate",
-                lambda: decontamination(waiting.batches, gone, config.decontaminate, evaluation),
+                lambda: decontamination(waiting.batches, repeated, config.decontaminate, evaluation),
             )
         )
     first = 0
@@ -255,23 +255,26 @@ def _second_pass(
         first += batch.num_rows
         for labels in (spelled, relabelled):
             batch = labels.apply(batch, int(numbers[0]) if len(numbers) else 0)
+        kept, gone = batch, []
         for found in judged:
-            batch = _run(found.step(numbers), batch, rejected, totals)
+            kept, rejects = _run(found.step(numbers), kept, totals)
+            gone.append(rejects)
             numbers = numbers[~found.among(numbers)]
         for step in steps:
-            batch = _run(step, batch, rejected, totals)
-        kept = batch.select(document_schema().names)
+            kept, rejects = _run(step, kept, totals)
+            gone.append(rejects)
+        rejected.write(in_row_order(gone, batch))
+        kept = kept.select(document_schema().names)
         documents.write(kept)
         totals.see(kept)
         progress(95 + 5 * first / max(narrow.num_rows, 1), 100, "writing")
     return totals
 
 
-def _run(step: Step, batch: pa.RecordBatch, rejected: TableWriter, totals: Totals) -> pa.RecordBatch:
+def _run(step: Step, batch: pa.RecordBatch, totals: Totals) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     kept, gone, report = run_step(step, batch)
-    rejected.write(gone)
     totals.reports.setdefault(step.name, Report()).add(report)
-    return kept
+    return kept, gone
 
 
 def _timed(totals: Totals, name: str, judge: Callable[[], Judged]) -> Judged:
