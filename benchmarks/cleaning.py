@@ -60,9 +60,9 @@ def corpus(folder: Path) -> list[str]:
         for path in sorted((folder / "warc" / "multiple_files").glob("*.jsonl.gz")):
             with gzip.open(path, "rt", encoding="utf-8") as stream:
                 texts += [json.loads(line)["text"] for line in stream]
-        for path in sorted((folder / "p3_t0_50k").glob("*.jsonl"))[::5]:
+        for path in sorted((folder / "p3_t0_50k").glob("*.jsonl"))[::2]:
             with path.open(encoding="utf-8") as stream:
-                rows = [json.loads(line) for _, line in zip(range(40), stream, strict=False)]
+                rows = [json.loads(line) for _, line in zip(range(60), stream, strict=False)]
             texts += [" ".join(value for value in row.values() if isinstance(value, str)) for row in rows]
         return texts
     from llm_assets.data.acquire import read_sources

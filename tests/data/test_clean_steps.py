@@ -25,7 +25,7 @@ from llm_assets.data.decontaminate import decontaminate_step, evaluation_ngrams
 from llm_assets.data.executor import in_order
 from llm_assets.data.label_errors import find_label_errors
 from llm_assets.data.language import language_of
-from llm_assets.data.markup import plain_prose, repair_text, tidy_lines, tidy_space
+from llm_assets.data.markup import CONTROL, plain_prose, repair_text, tidy_lines, tidy_space
 from llm_assets.data.pii import FORMS, find_pii, iban_holds, luhn_holds, redact
 from llm_assets.data.rows import documents_table, text_hash
 from llm_assets.data.shingles import shingles, text_hashes, word_hashes
@@ -140,6 +140,20 @@ def test_columns_touch_every_text_that_a_rule_would_change(text: str) -> None:
     if text.isascii():
         assert concerned(TO_TIDY) or (tidy_space(text) == text and tidy_lines(text) == text)
     assert tidy_lines(tidy_lines(text)) == tidy_lines(text)
+
+
+@settings(QUICK, max_examples=300)
+@given(
+    st.text(
+        alphabet=st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("Ã©â€™œﬁ&;amp“é\x85Ä")),
+        max_size=30,
+    )
+)
+def test_the_short_way_past_ftfy_gives_what_ftfy_gives(text: str) -> None:
+    import ftfy
+
+    whole = ftfy.fix_text(text, uncurl_quotes=False, fix_character_width=False, normalization="NFC")
+    assert text.isascii() or repair_text(text) == repair_text(whole) == CONTROL.sub("", repair_text(text))
 
 
 def test_rules_of_ones_own() -> None:
