@@ -16,6 +16,12 @@ def _sources_state(recipe: Recipe, home: Path) -> str:
     return sources_state(recipe.data.sources, home) + erased_state(home)
 
 
+def _augment_state(recipe: Recipe, home: Path) -> str:
+    from llm_assets.data.augment.run import augment_state
+
+    return augment_state(recipe.data.augment)
+
+
 @artifact_asset(
     group="data",
     config=("data.sources",),
@@ -36,24 +42,42 @@ def raw_documents(job: Job) -> Summary:
     return acquire_documents(job.recipe.data.sources, job.home, job.out, job.progress)
 
 
+def _evaluation_state(recipe: Recipe, home: Path) -> str:
+    """The texts to decontaminate against are no asset: what they are is part of what the result depends on."""
+    from llm_assets.data.sources.state import sources_state
+
+    wanted = recipe.data.clean.decontaminate
+    return sources_state(wanted.against, home) if wanted.enabled else ""
+
+
 @artifact_asset(
     group="data",
     inputs=("raw_documents",),
     config=("data.clean", "seed"),
     kinds={"python", "parquet"},
-    code_version="1",
+    code_version="2",
     seconds=20,
+    external_state=_evaluation_state,
 )
 def cleaned_documents(job: Job) -> Summary:
     """Repaired, filtered, deduplicated and split documents, and `rejected.parquet` with a reason for each that went.
 
-    Markup and unicode repair, length and language rules, exact and near duplicates over everything (so none lies
-    across two splits), the label's own name masked. Kept and rejected rows together are the raw ones, always.
+    The steps of `data.clean`, in turn: repair, rules of one's own, markup, white space, masks, spelling, personal data,
+    length, language, quality; then, over all documents, duplicates (so none lies across two splits), label errors and
+    contamination. Kept and rejected rows together are the raw ones, always. Look at the seconds and rejects by step.
     """
+    from llm_assets.data.acquire import read_sources
     from llm_assets.data.clean import clean_documents
 
+    config = job.recipe.data.clean
+    against = config.decontaminate.against if config.decontaminate.enabled else []
     return clean_documents(
-        job.inputs["raw_documents"], job.out, job.recipe.data.clean, seed=job.recipe.seed, progress=job.progress
+        job.inputs["raw_documents"],
+        job.out,
+        config,
+        seed=job.recipe.seed,
+        progress=job.progress,
+        evaluation=read_sources(against, job.home) if against else None,
     )
 
 
@@ -62,18 +86,25 @@ def cleaned_documents(job: Job) -> Summary:
     inputs=("cleaned_documents",),
     config=("data.augment", "seed"),
     kinds={"python", "parquet"},
-    code_version="1",
-    seconds=3,
+    code_version="2",
+    seconds=5,
+    external_state=_augment_state,
 )
 def augmented_documents(job: Job) -> Summary:
-    """The train split plus augmented rows, each with its parent.
+    """The train split plus augmented rows, each with its parents.
 
-    Easy data augmentation: words replaced by synonyms, inserted, swapped, deleted. The samples show one of each.
+    Words replaced by synonyms, inserted, swapped, deleted; back translation, paraphrase, texts of two labels. Rows that
+    copied their parent or changed their label are dropped again. The samples show one of each operation.
     """
     from llm_assets.data.augment import augment_documents
 
     return augment_documents(
-        job.inputs["cleaned_documents"], job.out, job.recipe.data.augment, seed=job.recipe.seed, progress=job.progress
+        job.inputs["cleaned_documents"],
+        job.out,
+        job.recipe.data.augment,
+        seed=job.recipe.seed,
+        progress=job.progress,
+        cache=job.home / "cache" / "texts.sqlite",
     )
 
 
@@ -82,13 +113,14 @@ def augmented_documents(job: Job) -> Summary:
     inputs=("augmented_documents",),
     config=("data.balance", "seed"),
     kinds={"python", "parquet"},
-    code_version="1",
+    code_version="2",
     seconds=1,
 )
 def balanced_documents(job: Job) -> Summary:
-    """The train split with rare labels given more say: by weights that reach the loss, or by repeated rows.
+    """The train split with rare labels (or topics) given more say: by weights that reach the loss, or by other rows.
 
-    Compare the two pictures: rows per label as found, and the weight of each label that training sees.
+    Weights, repeated, left out or synthetic rows. Compare the pictures: rows per label as found, after balancing, and
+    the weight of each label that training sees.
     """
     from llm_assets.data.balance import balance_documents
 

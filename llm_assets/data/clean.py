@@ -1,203 +1,236 @@
-"""Raw documents to clean ones: repair, rules, duplicates, masks and splits. What goes is kept too, with its reason."""
+"""Raw documents to clean ones: repair, rules, duplicates, masks and splits. What goes is kept too, with its reason.
+
+Two passes over batches, so that the documents themselves are never all in memory. The first runs every step that looks
+at one row, on all cores, and keeps of each text what duplicates are found by; what it lets through waits on disk. The
+second drops what only the whole can tell. Both write Parquet as they go.
+"""
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
 
 from llm_assets.artifacts import (
     DOCUMENTS,
     REJECTED,
     Progress,
     Summary,
+    document_schema,
     no_progress,
     read_table,
     rejected_schema,
-    write_table,
 )
+from llm_assets.data.clean_batch import clean_batch
+from llm_assets.data.clean_summary import Totals, clean_summary
 from llm_assets.data.config import CleanConfig
-from llm_assets.data.dedup import find_duplicates
-from llm_assets.data.language import language_problem
-from llm_assets.data.markup import plain_prose, repair_text, tidy_space
-from llm_assets.data.masking import mask_label
-from llm_assets.data.rows import documents_table, text_hash
-from llm_assets.data.sentences import split_summary
-from llm_assets.data.sources.feedback import FEEDBACK
-from llm_assets.data.split import split_of
+from llm_assets.data.corpus_steps import Rejects, Relabelled, decontamination, duplicates, label_errors
+from llm_assets.data.dedup import DuplicateIndex
+from llm_assets.data.executor import cores, in_order
+from llm_assets.data.rows import TableWriter
+from llm_assets.data.steps import Report, Step, run_step
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = dict[str, Any]
+Judged = TypeVar("Judged")
+BATCH_ROWS = 1000
+ALONE_ROWS = 8000  # so many rows are clean before a second process has started
 
 
-def clean_text(text: str, label: str, config: CleanConfig) -> tuple[str, list[str]]:
-    """(clean text, names of the steps that changed it): what a text goes through alone, whatever is beside it."""
-    steps = []
-    repaired = repair_text(text)
-    if repaired != text:
-        steps.append("repair")
-    prose = plain_prose(repaired) if config.markup else repaired
-    if prose != repaired:
-        steps.append("markup")
-    tidied = tidy_space(prose)
-    if tidied != prose:
-        steps.append("space")
-        prose = tidied
-    if config.mask_labels and label:
-        masked = mask_label(prose, label)
-        if masked != prose:
-            steps.append("mask")
-            prose = "\n".join(filter(None, (" ".join(line.split()) for line in masked.split("\n"))))
-    return prose, steps
+def clean_documents(
+    raw: Path,
+    out: Path,
+    config: CleanConfig,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    workers: int | None = None,
+    evaluation: pa.Table | None = None,
+) -> Summary:
+    """Write `documents.parquet` and `rejected.parquet` from the folder of `raw_documents`.
+
+    workers: processes, all cores by default; the files are the same bytes for any number. evaluation: documents whose
+    texts the train split must not hold, for `data.clean.decontaminate`.
+    """
+    import pyarrow.parquet as pq
+
+    started = time.perf_counter()
+    with pq.ParquetFile(raw / DOCUMENTS) as source:
+        total = source.metadata.num_rows
+        if workers is None:
+            workers = 1 if total <= ALONE_ROWS else cores()
+        batches = source.iter_batches(batch_size=BATCH_ROWS)
+        totals = clean_batches(batches, total, out, config, seed, progress, workers, evaluation)
+    if not totals.rows:
+        reasons = ", ".join(f"{name} {count}" for name, count in totals.reasons().most_common())
+        raise UserError(f"cleaning rejected all {total} documents ({reasons}); relax data.clean")
+    return clean_summary(totals, time.perf_counter() - started)
 
 
 def clean_table(
     raw: pa.Table, config: CleanConfig, seed: int = 0, progress: Progress = no_progress
 ) -> tuple[pa.Table, pa.Table]:
     """(documents, rejected): together exactly the rows of `raw`, of which each is in one."""
+    with tempfile.TemporaryDirectory(prefix="llm-assets-clean-") as folder:
+        out = Path(folder)
+        clean_batches(raw.to_batches(max_chunksize=BATCH_ROWS), raw.num_rows, out, config, seed, progress)
+        return read_table(out / DOCUMENTS).combine_chunks(), read_table(out / REJECTED).combine_chunks()
+
+
+def clean_batches(
+    batches: Iterable[pa.RecordBatch],
+    total: int,
+    out: Path,
+    config: CleanConfig,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    workers: int = 1,
+    evaluation: pa.Table | None = None,
+) -> Totals:
+    """Write both files into `out` from batches of raw documents, `total` rows in all."""
+    with (
+        tempfile.TemporaryDirectory(prefix=".waiting-", dir=out) as folder,
+        TableWriter(out / REJECTED, rejected_schema()) as rejected,
+        TableWriter(out / DOCUMENTS, document_schema()) as documents,
+    ):
+        waiting = _first_pass(batches, total, Path(folder), config, seed, rejected, progress, workers)
+        totals = _second_pass(waiting, config, seed, documents, rejected, evaluation, progress)
+    lost = waiting.rows_in - totals.rows - sum(report.rejected for report in totals.reports.values())
+    if lost or waiting.rows_in != total:
+        raise RuntimeError(f"cleaning lost rows: {total} in, {totals.rows} kept, {lost} nowhere")
+    progress(100, 100, f"{totals.rows:,} kept, {total - totals.rows:,} rejected")
+    return totals
+
+
+@dataclass
+class _Waiting:
+    """Between the passes: the documents on disk, and of each what the steps over all of them need."""
+
+    path: Path
+    index: DuplicateIndex
+    rows_in: int = 0
+    reports: dict[str, Report] = field(default_factory=dict)
+    columns: list[pa.RecordBatch] = field(default_factory=list)
+
+    def narrow(self) -> pa.Table:
+        """id, label, split and source of each document."""
+        import pyarrow as pa
+
+        schema = pa.schema([document_schema().field(name) for name in NARROW])
+        return pa.Table.from_batches(self.columns, schema)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        with pa.OSFile(str(self.path)) as file, pa.ipc.open_file(file) as reader:
+            for number in range(reader.num_record_batches):
+                yield reader.get_batch(number)
+
+
+NARROW = ("id", "label", "split", "source")
+
+
+def _first_pass(
+    batches: Iterable[pa.RecordBatch],
+    total: int,
+    folder: Path,
+    config: CleanConfig,
+    seed: int,
+    rejected: TableWriter,
+    progress: Progress,
+    workers: int,
+) -> _Waiting:
     import pyarrow as pa
 
-    kept, rejected = _apply_rules(raw, config, progress)
-    kept, repeated = _drop_duplicates(kept, config, seed, progress)
-    rejected += repeated
-    if len(kept) + len(rejected) != raw.num_rows:
-        raise RuntimeError(f"cleaning lost rows: {raw.num_rows} in, {len(kept)} kept, {len(rejected)} rejected")
-    for row in kept:
-        row["split"] = row["split"] or split_of(row["id"], config.split)
-        row["summary"], row["body"] = split_summary(row["text"])
-        row["content_hash"] = text_hash(row["text"])
-        row["weight"] = 1.0
-    schema = rejected_schema()
-    columns = {field.name: pa.array([row.get(field.name) for row in rejected], type=field.type) for field in schema}
-    progress(100, 100, f"{len(kept):,} kept, {len(rejected):,} rejected")
-    return documents_table(kept), pa.table(columns, schema=schema)
+    waiting = _Waiting(folder / "kept.arrow", DuplicateIndex(folder, config.near_duplicates))
+    schema = document_schema().append(pa.field("raw", pa.string()))
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.OSFile(str(waiting.path), "wb") as file, pa.ipc.new_file(file, schema, options=options) as kept:
+        work = partial(clean_batch, config.model_dump_json(), seed)
+        for done in in_order(work, batches, workers):
+            kept.write_batch(done.kept)
+            rejected.write(done.rejected)
+            waiting.index.add(done.signatures, done.rank)
+            waiting.columns.append(done.kept.select(NARROW))
+            waiting.rows_in += done.kept.num_rows + done.rejected.num_rows
+            for name, report in done.reports.items():
+                waiting.reports.setdefault(name, Report()).add(report)
+            progress(70 * waiting.rows_in / max(total, 1), 100, f"{waiting.rows_in:,} of {total:,} documents")
+    return waiting
 
 
-def clean_documents(
-    raw: Path, out: Path, config: CleanConfig, seed: int = 0, progress: Progress = no_progress
-) -> Summary:
-    """Write `documents.parquet` and `rejected.parquet` from the folder of `raw_documents`."""
-    table = read_table(raw / DOCUMENTS)
-    started = time.perf_counter()
-    kept, rejected = clean_table(table, config, seed, progress)
-    seconds = time.perf_counter() - started
-    if not kept.num_rows:
-        reasons = ", ".join(f"{name} {n}" for name, n in Counter(rejected["reason"].to_pylist()).most_common())
-        raise UserError(f"cleaning rejected all {table.num_rows} documents ({reasons}); relax data.clean")
-    write_table(kept, out / DOCUMENTS)
-    write_table(rejected, out / REJECTED)
-    return _summary(table, kept, rejected, seconds)
-
-
-def _apply_rules(raw: pa.Table, config: CleanConfig, progress: Progress) -> tuple[list[Row], list[Row]]:
-    """Rules that look at one row; batch by batch, so that only one batch of raw text is in Python at a time."""
-    kept: list[Row] = []
-    rejected: list[Row] = []
-    done = 0
-    for batch in raw.to_batches(max_chunksize=1000):
-        for row in batch.to_pylist():
-            original = row["text"] or ""
-            text, steps = clean_text(original, row["label"] or "", config)
-            problem = _problem(text, original, config)
-            if problem:
-                rejected.append({**row, "reason": problem[0], "detail": problem[1]})
-            else:
-                kept.append({**row, "text": text, "steps": [*(row["steps"] or []), *steps], "raw": original})
-        done += batch.num_rows
-        progress(70 * done / max(raw.num_rows, 1), 100, f"{done:,} of {raw.num_rows:,} documents")
-    return kept, rejected
-
-
-def _problem(text: str, original: str, config: CleanConfig) -> tuple[str, str] | None:
-    if not original.strip():
-        return "empty", "no text"
-    if len(text) < config.min_chars:
-        return "too_short", f"{len(text)} characters after repair, {config.min_chars} needed"
-    if len(text) > config.max_chars:
-        return "too_long", f"{len(text)} characters after repair, {config.max_chars} allowed"
-    if config.language.enabled:
-        found = language_problem(text, config.language)
-        if found:
-            return "language", found
-    return None
-
-
-def _drop_duplicates(
-    rows: list[Row], config: CleanConfig, seed: int, progress: Progress
-) -> tuple[list[Row], list[Row]]:
-    """One row of each group stays. A repeat that came from feedback gives its label to the row that stays."""
-    # Rows that name their split (a test file) stand before those that do not, and held-out ones before train: where a
-    # text is in both, the held-out one stays, and no test row is ever lost to training.
-    first = {"test": 0, "canary": 0, "validation": 0, None: 1, "train": 2}
-    rows = sorted(rows, key=lambda row: first.get(row["split"], 1))
+def _second_pass(
+    waiting: _Waiting,
+    config: CleanConfig,
+    seed: int,
+    documents: TableWriter,
+    rejected: TableWriter,
+    evaluation: pa.Table | None,
+    progress: Progress,
+) -> Totals:
+    """Judge over all documents, then run what was found over them, batch by batch."""
+    totals, narrow, relabelled = Totals(waiting.rows_in, waiting.reports), waiting.narrow(), Relabelled()
 
     def report(done: float, total: float, note: str = "") -> None:
-        progress(70 + 28 * done / total, 100, note)
+        progress(70 + 20 * done / total, 100, note)
 
-    duplicates = find_duplicates([row["text"] for row in rows], config.near_duplicates, seed, report)
-    rejected, gone = [], set()
-    for item in duplicates:
-        row, other = rows[item.row], rows[item.of]
-        detail = f"{item.similarity:.2f} like {other['id']}"
-        if row["source"] == FEEDBACK and row["label"] and row["label"] != other["label"]:
-            other["label"] = row["label"]
-            other["steps"] = [*other["steps"], "corrected"]
-            detail += "; its label was taken over"
-        gone.add(item.row)
-        rejected.append({**row, "text": row["raw"], "steps": row["steps"], "reason": item.reason, "detail": detail})
-    return [row for number, row in enumerate(rows) if number not in gone], rejected
-
-
-def _summary(raw: pa.Table, kept: pa.Table, rejected: pa.Table, seconds: float) -> Summary:
-    splits, labels = Counter(kept["split"].to_pylist()), Counter(kept["label"].to_pylist())
-    reasons = Counter(rejected["reason"].to_pylist())
-    before = dict(zip(raw["id"].to_pylist(), raw["text"].to_pylist(), strict=True))
-    changed = [row for row in kept.select(["id", "text", "steps"]).slice(0, 4000).to_pylist() if row["steps"]]
-    step = max(1, len(changed) // 4)
-    samples = [
-        {
-            "what": ", ".join(row["steps"]),
-            "before": (before[row["id"]] or "")[:240],
-            "after": row["text"][:240],
-        }
-        for row in changed[::step][:4]
+    judged: list[Rejects] = [
+        _timed(totals, "duplicates", lambda: duplicates(narrow, waiting.index, relabelled, report))
     ]
-    for reason in sorted(reasons):
-        row = next(row for row in rejected.select(["text", "reason", "detail"]).to_pylist() if row["reason"] == reason)
-        samples.append(
-            {"what": f"rejected: {reason}", "before": (row["text"] or "")[:240], "after": row["detail"] or ""}
+    gone = judged[0].rows
+    if config.label_errors.enabled:
+        progress(90, 100, "label errors")
+        drop, count = _timed(
+            totals,
+            "label_errors",
+            lambda: label_errors(narrow, waiting.batches, gone, config.label_errors, relabelled, seed),
         )
-    return Summary(
-        metrics={
-            "rows": kept.num_rows,
-            "rows_in": raw.num_rows,
-            "rejected": rejected.num_rows,
-            "rejected_share": rejected.num_rows / max(raw.num_rows, 1),
-            "lost_rows": raw.num_rows - kept.num_rows - rejected.num_rows,
-            "labels": len([label for label in labels if label]),
-            "split_overlap": split_overlap(kept),
-            "with_summary": kept.num_rows - kept["summary"].null_count,
-            "documents_per_second": round(raw.num_rows / max(seconds, 1e-9), 1),
-            **{f"{split}_rows": splits.get(split, 0) for split in ("train", "validation", "test", "canary")},
-        },
-        bars={
-            "Rows per split": dict(splits.most_common()),
-            "Rows per label": {str(label or "(none)"): n for label, n in labels.most_common(30)},
-            "Rejected, by reason": dict(reasons.most_common()),
-        },
-        samples=samples[:12],
-        note=f"Of {raw.num_rows:,} documents {kept.num_rows:,} stay. Look at what was rejected as a near duplicate: "
-        "it is what would have leaked between splits.",
-    )
+        judged.append(drop)
+        totals.label_errors = count
+    steps: list[Step] = []
+    if config.decontaminate.enabled:
+        progress(92, 100, "contamination")
+        steps.append(
+            _timed(
+                totals,
+                "decontaminate",
+                lambda: decontamination(waiting.batches, gone, config.decontaminate, evaluation),
+            )
+        )
+    first = 0
+    for batch in waiting.batches():
+        numbers = np.arange(first, first + batch.num_rows)
+        first += batch.num_rows
+        batch = relabelled.apply(batch, int(numbers[0]) if len(numbers) else 0)
+        for found in judged:
+            batch = _run(found.step(numbers), batch, rejected, totals)
+            numbers = numbers[~found.among(numbers)]
+        for step in steps:
+            batch = _run(step, batch, rejected, totals)
+        kept = batch.select(document_schema().names)
+        documents.write(kept)
+        totals.see(kept)
+        progress(95 + 5 * first / max(narrow.num_rows, 1), 100, "writing")
+    return totals
 
 
-def split_overlap(documents: pa.Table) -> int:
-    """Texts that are in more than one split (by their hash); anything but 0 is a leak."""
-    places: dict[str, set[str]] = {}
-    for content, split in zip(documents["content_hash"].to_pylist(), documents["split"].to_pylist(), strict=True):
-        places.setdefault(content, set()).add(split)
-    return sum(len(found) > 1 for found in places.values())
+def _run(step: Step, batch: pa.RecordBatch, rejected: TableWriter, totals: Totals) -> pa.RecordBatch:
+    kept, gone, report = run_step(step, batch)
+    rejected.write(gone)
+    totals.reports.setdefault(step.name, Report()).add(report)
+    return kept
+
+
+def _timed(totals: Totals, name: str, judge: Callable[[], Judged]) -> Judged:
+    """What `judge` returns; its seconds are counted for the step of that name."""
+    started = time.perf_counter()
+    found = judge()
+    totals.reports[name] = Report(seconds=time.perf_counter() - started)
+    return found

@@ -7,6 +7,15 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from llm_assets.config import Section
+from llm_assets.data.augment.config import AugmentConfig as AugmentConfig
+from llm_assets.data.balance.config import Balance, Weights
+from llm_assets.data.clean_config import (
+    LabelErrorsConfig,
+    PiiConfig,
+    QualityConfig,
+    RegexRule,
+    SpellingConfig,
+)
 from llm_assets.data.sources.config import Feedback as Feedback
 from llm_assets.data.sources.config import Files as Files
 from llm_assets.data.sources.config import HuggingFace as HuggingFace
@@ -14,8 +23,6 @@ from llm_assets.data.sources.config import InstalledPackages as InstalledPackage
 from llm_assets.data.sources.config import Source as Source
 from llm_assets.data.sources.config import Sql as Sql
 from llm_assets.data.sources.config import Web as Web
-
-Operation = Literal["synonym", "insert", "swap", "delete"]
 
 
 class LanguageConfig(Section):
@@ -58,49 +65,55 @@ class SplitConfig(Section):
         return self
 
 
-class CleanConfig(Section):
-    """Repair, rules and duplicates."""
+class DecontaminateConfig(Section):
+    """Training texts that hold an evaluation text are rejected (Brown et al. 2020, appendix C, with shares)."""
 
+    enabled: bool = False
+    against: list[Source] = Field(default=[], description="evaluation texts, written as in data.sources")
+    own_splits: bool = Field(default=True, description="also against the validation, test and canary rows")
+    ngram: int = Field(default=13, ge=2, le=50, description="words in an n-gram")
+    threshold: float = Field(
+        default=0.5, ge=0, le=1, description="rejected from this share of an evaluation text's n-grams; 0: from one"
+    )
+
+    @model_validator(mode="after")
+    def _has_something(self) -> DecontaminateConfig:
+        if self.enabled and not self.against and not self.own_splits:
+            raise ValueError(
+                "decontaminate has nothing to compare with: name sources in against, or turn own_splits on"
+            )
+        return self
+
+
+class CleanConfig(Section):
+    """Repair, rules and duplicates. The steps run in the order of these keys."""
+
+    repair: bool = Field(
+        default=True, description="mend mojibake, entities, control and zero-width characters, line ends"
+    )
+    rules: list[RegexRule] = Field(default=[], description="patterns of one's own, in turn")
     markup: bool = Field(
         default=True, description="turn reStructuredText, Markdown, HTML and doctests into plain prose"
     )
-    min_chars: int = Field(default=40, ge=1, description="shorter texts are rejected")
-    max_chars: int = Field(default=20_000, ge=1, description="longer texts are rejected")
-    language: LanguageConfig = LanguageConfig()
-    near_duplicates: NearDuplicateConfig = NearDuplicateConfig()
+    white_space: Literal["paragraphs", "lines", "keep"] = Field(
+        default="paragraphs",
+        description="one line a paragraph, or lines as they are; either way with single blanks",
+    )
     mask_labels: bool = Field(
         default=False,
         description="remove from each text the name of its own label (and a library's usual aliases); for labels "
         "that would otherwise be read off the text",
     )
+    spelling: SpellingConfig = SpellingConfig()
+    pii: PiiConfig = PiiConfig()
+    min_chars: int = Field(default=40, ge=1, description="shorter texts are rejected")
+    max_chars: int = Field(default=20_000, ge=1, description="longer texts are rejected")
+    language: LanguageConfig = LanguageConfig()
+    quality: QualityConfig = QualityConfig()
+    near_duplicates: NearDuplicateConfig = NearDuplicateConfig()
+    label_errors: LabelErrorsConfig = LabelErrorsConfig()
+    decontaminate: DecontaminateConfig = DecontaminateConfig()
     split: SplitConfig = SplitConfig()
-
-
-class AugmentConfig(Section):
-    """Easy data augmentation (Wei and Zou 2019) of the train split."""
-
-    operations: list[Operation] = Field(default=["synonym", "insert", "swap", "delete"], description="applied in turn")
-    alpha: float = Field(default=0.1, ge=0, le=0.5, description="share of a text's words that an operation changes")
-    share: float = Field(default=0.15, ge=0, le=1, description="share of the train rows that get augmented copies")
-    copies: int = Field(default=1, ge=1, le=16, description="augmented copies of each such row")
-    max_words: int = Field(default=120, ge=5, description="words of a text that an augmented copy keeps")
-
-
-class BalanceConfig(Section):
-    """How rare labels are given more say."""
-
-    method: Literal["none", "oversample", "weights"] = Field(
-        default="weights", description="weights reach the loss; oversample repeats rows of rare labels"
-    )
-    power: float = Field(
-        default=0.25,
-        ge=0,
-        le=1,
-        description="0 keeps the natural shares, 1 makes all labels equal; count^-power in between",
-    )
-    max_factor: float = Field(
-        default=8.0, ge=1, description="no label counts more than this many times its natural share"
-    )
 
 
 class CardConfig(Section):
@@ -115,5 +128,5 @@ class DataConfig(Section):
     sources: list[Source] = Field(min_length=1)
     clean: CleanConfig = CleanConfig()
     augment: AugmentConfig = AugmentConfig()
-    balance: BalanceConfig = BalanceConfig()
+    balance: Balance = Weights()
     card: CardConfig = CardConfig()

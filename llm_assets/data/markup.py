@@ -28,7 +28,8 @@ TICKS = re.compile(r"`{1,2}([^`\n]*)`{1,2}_{0,2}")
 EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})(?=\S)([^*\n]+?)(?<=\S)\1(?![\w*])")
 HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+", re.M)
 UNDERLINE = re.compile(r"^[ \t]*([=\-~^\"'*+#_:.])\1{2,}[ \t]*$", re.M)
-RULED = re.compile(r"([=\-~^\"'*+#_:.])\1{2,}|[+|=\-][ \t]*[+|=\-]")  # what either of these two needs
+RUNS = tuple(sign * 3 for sign in "=-~^\"'*+#_:.")  # what an underline needs
+PAIR = re.compile(r"[+|=\-][ \t]*[+|=\-]")  # and what a rule of a table does
 TABLE_RULE = re.compile(r"^[ \t]*[+|=\- ]{4,}$", re.M)
 TAG = re.compile(
     r"</?(?:a|b|i|p|br|hr|em|li|ul|ol|td|tr|th|div|img|pre|sub|sup|span|code|table|strong|Tip\w*|h[1-6])\b[^<>]{0,200}>"
@@ -66,8 +67,10 @@ def plain_prose(text: str) -> str:
         text = FENCE.sub("\n", text)
     if ".." in text:
         text = DIRECTIVE.sub(_directive, text)
-    if RULED.search(text):
-        text = TABLE_RULE.sub("", UNDERLINE.sub("", text))
+    if any(run in text for run in RUNS):
+        text = UNDERLINE.sub("", text)
+    if any(sign in text for sign in ("|", "+", "=", "--", "- -")) and PAIR.search(text):
+        text = TABLE_RULE.sub("", text)
     if "`" in text:
         text = ROLE.sub(_role, text)
         text = LINK_RST.sub(r"\1", text)
@@ -91,6 +94,12 @@ def plain_prose(text: str) -> str:
 def tidy_space(text: str) -> str:
     """Paragraphs on one line each, one line break between them."""
     return "\n".join(filter(None, (" ".join(part.split()) for part in BLANK_LINES.split(text))))
+
+
+def tidy_lines(text: str) -> str:
+    """Single blanks, lines as they are, at most one empty line between two."""
+    lines = "\n".join(" ".join(line.split()) for line in text.splitlines())
+    return BLANK_LINES.sub("\n\n", lines).strip("\n")
 
 
 def _directive(match: re.Match[str]) -> str:

@@ -171,7 +171,7 @@ def _balance(name: str, column: Column, config: DataConfig) -> Iterator[dict[str
         ratio = most / least
         power = min(1.0, math.ceil(20 * (1 - math.log(EVEN) / math.log(ratio))) / 20)
         factor = math.ceil(ratio**power)
-        if power > config.balance.power:
+        if power > (0.0 if config.balance.method == "none" else config.balance.power):
             rare = sum(count for count in counts if count * EVEN < most) if complete else column["rows"] - most
             after = ratio / min(ratio**power, factor)
             yield _suggest(
@@ -186,7 +186,7 @@ def _balance(name: str, column: Column, config: DataConfig) -> Iterator[dict[str
 def _augment(column: Column, config: DataConfig) -> Iterator[dict[str, Any]]:
     rows = column["rows"] - column["missing"]
     copies, alpha = (16, 0.05) if rows <= 500 else (8, 0.05) if rows <= 2000 else (4, 0.1)
-    if rows <= 5000 and (config.augment.share < 1 or config.augment.copies < copies):
+    if rows <= 5000 and (config.augment.share < 1 or (config.augment.copies or copies) < copies):
         yield _suggest(
             "Augment every training text",
             f"{rows:,} labelled rows are few; Wei and Zou (2019, table 3) recommend {copies} copies at alpha {alpha}.",

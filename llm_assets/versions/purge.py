@@ -16,6 +16,8 @@ from llm_assets.versions.fragments import Fragments, holds
 if TYPE_CHECKING:
     import dagster as dg
 
+CACHES = ("web", "sql")  # of sources, under the state folder: they may hold the text, and are filled again
+
 Matches = Callable[[Mapping[str, Any]], bool]
 
 
@@ -50,6 +52,10 @@ def purge_files(home: Path, matches: Matches) -> list[str]:
         replies |= gone
         if gone:
             done.append(f"{path.relative_to(home)}: {len(gone)} records removed")
+    for name in CACHES:
+        if (home / name).is_dir():
+            shutil.rmtree(home / name)
+            done.append(f"{name}: removed (what was fetched before)")
     for path in sorted((home / "simulation").glob("*.json")):
         if any(matches({"text": text}) for text, _ in json.loads(path.read_text(encoding="utf-8"))):
             path.unlink()  # a cache: made again when it is needed

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from llm_assets.artifacts import document_schema, read_table, rejected_schema, write_table
 from llm_assets.data.acquire import read_sources
-from llm_assets.data.clean import clean_documents, clean_table, clean_text, split_overlap
+from llm_assets.data.clean import clean_documents, clean_table
+from llm_assets.data.clean_summary import split_overlap
 from llm_assets.data.config import CleanConfig, Files, NearDuplicateConfig, SplitConfig
 from llm_assets.data.dedup import find_duplicates
-from llm_assets.data.language import language_problem
+from llm_assets.data.language import language_problems
 from llm_assets.data.markup import plain_prose, repair_text, tidy_space
 from llm_assets.data.masking import ALIASES, label_names, mask_label
 from llm_assets.data.rows import documents_table, text_hash
@@ -165,10 +166,11 @@ def test_mojibake_is_repaired_and_sound_text_left_alone() -> None:
 
 def test_language_rule() -> None:
     config = CleanConfig().language
-    assert language_problem("Return the index of the first element that is in this list.", config) is None
-    assert language_problem("sort_values(axis=0, kind)", config) is None
     german = "Die Funktion gibt den Index des ersten Elements zurück, das in dieser Liste nicht vorkommt."
-    assert str(language_problem(german, config)).startswith("de")
+    english = "Return the index of the first element that is in this list."
+    found = language_problems([english, "sort_values(axis=0, kind)", None, german], config)
+    assert found[:3] == [None, None, None]
+    assert str(found[3]).startswith("de")
 
 
 def test_summary_and_body() -> None:
@@ -202,8 +204,9 @@ def test_correction_relabels_the_document_it_repeats() -> None:
 def test_cleaning_is_deterministic_and_idempotent_per_text() -> None:
     text = "Return ``x`` of :func:`numpy.sum`, the total of the array.\n\nNotes\n-----\nIt is fast.\n" * 2
     config = CleanConfig(mask_labels=True)
-    once, _ = clean_text(text, "numpy", config)
-    assert clean_text(once, "numpy", config)[0].replace("\n", " ") == once.replace("\n", " ")
+    once, _ = clean_table(table([text], "numpy"), config)
+    twice, _ = clean_table(once, config)
+    assert twice["text"][0].as_py().replace("\n", " ") == once["text"][0].as_py().replace("\n", " ")
 
 
 def test_all_rejected_is_an_error(tmp_path: Path) -> None:

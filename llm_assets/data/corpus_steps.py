@@ -1,0 +1,165 @@
+"""Steps that need all documents to judge one: duplicates, wrong labels, contamination.
+
+They judge by row numbers over narrow columns and what the first pass left of each text. What they find becomes steps
+like any other, which are then run over the documents, batch by batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llm_assets.artifacts import Progress, no_progress
+from llm_assets.data.clean_config import LabelErrorsConfig
+from llm_assets.data.config import DecontaminateConfig
+from llm_assets.data.decontaminate import decontaminate_step, evaluation_ngrams
+from llm_assets.data.dedup import REASONS, DuplicateIndex, DuplicateRows
+from llm_assets.data.sources.feedback import FEEDBACK
+from llm_assets.data.steps import Outcome, Step, with_column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CORRECTED, RELABELLED = "corrected", "relabelled"
+Batches = Callable[[], Iterable["pa.RecordBatch"]]
+
+
+@dataclass
+class Relabelled:
+    """New labels by row number, each with the step that gave it."""
+
+    labels: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+    def apply(self, batch: pa.RecordBatch, first: int) -> pa.RecordBatch:
+        """`batch`, whose first row is number `first`, with its new labels."""
+        import pyarrow as pa
+
+        changes = {row - first: self.labels[row] for row in range(first, first + batch.num_rows) if row in self.labels}
+        if not changes:
+            return batch
+        labels, steps = batch["label"].to_pylist(), batch["steps"].to_pylist()
+        for row, (label, step) in changes.items():
+            labels[row] = label
+            steps[row] = [*(steps[row] or []), step]
+        batch = with_column(batch, "label", pa.array(labels, pa.string()))
+        return with_column(batch, "steps", pa.array(steps, pa.list_(pa.string())))
+
+
+@dataclass
+class Rejects:
+    """Rows to reject by number, in order: int64 rows, and what to say of each."""
+
+    name: str
+    rows: np.ndarray
+    say: Callable[[int], tuple[str, str]]  # (reason, detail) of the n-th of `rows`
+
+    def among(self, numbers: np.ndarray) -> np.ndarray:
+        """Which of these rows (ascending numbers) are rejected: bool [numbers]."""
+        if not len(numbers):
+            return np.zeros(0, dtype=bool)
+        begin, end = np.searchsorted(self.rows, [numbers[0], numbers[-1] + 1])
+        return np.isin(numbers, self.rows[begin:end])
+
+    def step(self, numbers: np.ndarray) -> Step:
+        """As a step over a batch whose rows have these numbers (ascending)."""
+
+        def run(batch: pa.RecordBatch) -> Outcome:
+            import pyarrow as pa
+
+            reason: list[str | None] = [None] * batch.num_rows
+            detail: list[str | None] = [None] * batch.num_rows
+            places = np.flatnonzero(self.among(numbers))
+            for place, number in zip(
+                places.tolist(), np.searchsorted(self.rows, numbers[places]).tolist(), strict=True
+            ):
+                reason[place], detail[place] = self.say(number)
+            return Outcome(reason=pa.array(reason, pa.string()), detail=pa.array(detail, pa.string()))
+
+        return Step(self.name, run)
+
+
+def duplicates(
+    narrow: pa.Table, index: DuplicateIndex, relabelled: Relabelled, progress: Progress = no_progress
+) -> Rejects:
+    """One row of each group stays. A repeat that came from feedback gives its label to the row that stays.
+
+    narrow: id, label, split and source of each row.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = index.duplicates(progress)
+    ids = narrow["id"].combine_chunks()
+    like = ids.take(pa.array(found.of))
+    taken = set()
+    corrections = np.flatnonzero(pc.equal(narrow["source"].take(pa.array(found.row)), FEEDBACK).to_numpy())
+    for number in corrections.tolist():
+        row, of = int(found.row[number]), int(found.of[number])
+        label = narrow["label"][row].as_py()
+        old = relabelled.labels[of][0] if of in relabelled.labels else narrow["label"][of].as_py()
+        if label and label != old:
+            relabelled.labels[of] = (label, CORRECTED)
+            taken.add(number)
+    return Rejects("duplicates", found.row, lambda number: _said(found, like, taken, number))
+
+
+def _said(found: DuplicateRows, like: pa.Array, taken: set[int], number: int) -> tuple[str, str]:
+    detail = f"{found.similarity[number]:.2f} like {like[number].as_py()}"
+    return REASONS[found.reason[number]], detail + ("; its label was taken over" if number in taken else "")
+
+
+def label_errors(
+    narrow: pa.Table,
+    batches: Batches,
+    gone: np.ndarray,
+    config: LabelErrorsConfig,
+    relabelled: Relabelled,
+    seed: int,
+) -> tuple[Rejects, int]:
+    """(rows to drop, how many labels are probably wrong). Judged are train rows that stay and no person corrected."""
+    import pyarrow.compute as pc
+
+    from llm_assets.data.label_errors import find_label_errors
+
+    judged = pc.and_(pc.equal(narrow["split"], "train"), pc.not_equal(narrow["source"], FEEDBACK)).to_numpy().copy()
+    judged[gone] = False
+    judged[list(relabelled.labels)] = False
+    labels = [label if mine else None for label, mine in zip(narrow["label"].to_pylist(), judged.tolist(), strict=True)]
+    found = find_label_errors((batch["text"] for batch in batches()), labels, config, seed)
+    order = np.argsort(found.rows)
+    rows, rather = found.rows[order], [found.labels[place] for place in order.tolist()]
+    sure = found.confidence[order]
+    if config.action == "fix":
+        steps = ((label, RELABELLED) for label in rather)
+        relabelled.labels.update(dict(zip(rows.tolist(), steps, strict=True)))
+
+    def say(number: int) -> tuple[str, str]:
+        return "label_error", f"{labels[rows[number]]} by its label, {rather[number]} by the model ({sure[number]:.2f})"
+
+    return Rejects("label_errors", rows if config.action == "drop" else rows[:0], say), len(rows)
+
+
+def decontamination(
+    batches: Batches, gone: np.ndarray, config: DecontaminateConfig, evaluation: pa.Table | None
+) -> Step:
+    """The step that rejects train rows for what they share with `evaluation`, and with the held-out rows that stay."""
+
+    def texts() -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if evaluation is not None:
+            yield from evaluation.select(["id", "text"]).to_batches()
+        first = 0
+        for batch in batches() if config.own_splits else ():
+            begin, end = np.searchsorted(gone, [first, first + batch.num_rows])
+            stays = np.ones(batch.num_rows, dtype=bool)
+            stays[gone[begin:end] - first] = False
+            first += batch.num_rows
+            held_out = pc.and_(pc.not_equal(batch["split"], "train"), pa.array(stays))
+            yield batch.select(["id", "text"]).filter(held_out)
+
+    return decontaminate_step(evaluation_ngrams(texts(), config.ngram), config)

@@ -1,0 +1,97 @@
+"""Texts as sets of hashed word n-grams, a column at a time: what duplicates and contamination are found by.
+
+A word is a run of letters and digits, case aside. What lies between two blanks is looked at once for all its
+occurrences, so the cost goes with the vocabulary and not with the text.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+PUNCTUATION = re.compile(r"[\W_]+")
+
+
+def word_hashes(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """(64 bits of each word uint64 [n], offsets int64 [rows + 1]); null is no words."""
+    import pyarrow.compute as pc
+
+    chunks = pc.utf8_split_whitespace(pc.fill_null(texts, ""))
+    rows = np.concatenate([[0], np.cumsum(pc.list_value_length(chunks).to_numpy(), dtype=np.int64)])
+    coded = pc.list_flatten(chunks).dictionary_encode()
+    return spread_chunks(coded, rows, [_hashes(chunk) for chunk in coded.dictionary.to_pylist()])
+
+
+def spread_chunks(
+    coded: pa.DictionaryArray, rows: np.ndarray, found: list[tuple[int, ...]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What was `found` for each distinct chunk, at every place of it: (uint64 [n], offsets by row int64 [rows + 1]).
+
+    coded: the chunks of all rows; rows: where each row begins among them.
+    """
+    sizes = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
+    flat = np.fromiter(chain.from_iterable(found), dtype=np.uint64, count=int(sizes.sum()))
+    begins = np.cumsum(sizes) - sizes
+    codes = coded.indices.to_numpy()
+    length = sizes[codes]
+    ends = np.concatenate([[0], np.cumsum(length)])
+    places = np.arange(ends[-1]) + np.repeat(begins[codes] - ends[:-1], length)
+    return flat[places], ends[rows]
+
+
+def text_hashes(hashes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """128 bits of each row's words in their order: uint64 [rows, 2]. Two of 10^9 share one with odds of 10^-21."""
+    place = np.arange(len(hashes)) - np.repeat(offsets[:-1], np.diff(offsets))
+    one = mix(hashes + place.astype(np.uint64) * MULTIPLIER)
+    total = np.zeros((len(hashes) + 1, 2), dtype=np.uint64)
+    np.cumsum(one, out=total[1:, 0])
+    np.cumsum(mix(one ^ MULTIPLIER), out=total[1:, 1])
+    return total[offsets[1:]] - total[offsets[:-1]]
+
+
+def shingles(hashes: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(values uint64 [n], offsets int64 [rows + 1]): each row's runs of `size` words as sorted distinct hashes.
+
+    A text of fewer words is one run. A run's hash mixes its words'; unequal runs share one with odds of 2^-64.
+    """
+    counts = np.diff(offsets)
+    runs = np.maximum(counts - size + 1, 1)
+    ends = np.concatenate([[0], np.cumsum(runs)])
+    # The word a run starts at, and how many it has: `size`, or all there are.
+    first = np.arange(ends[-1]) - np.repeat(ends[:-1] - offsets[:-1], runs)
+    length = np.repeat(np.minimum(counts, size), runs)
+    padded = np.append(hashes, np.zeros(size, dtype=np.uint64))
+    mixed = np.zeros(ends[-1], dtype=np.uint64)
+    for place in range(size):
+        following = mix(mixed * MULTIPLIER + padded[first + place])
+        mixed = following if counts.min(initial=size) >= size else np.where(place < length, following, mixed)
+    for begin, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
+        mixed[begin:end].sort()
+    distinct = np.ones(len(mixed), dtype=bool)
+    distinct[1:] = mixed[1:] != mixed[:-1]
+    distinct[ends[:-1]] = True
+    kept = np.add.reduceat(distinct, ends[:-1], dtype=np.int64) if len(runs) else np.zeros(0, dtype=np.int64)
+    return mixed[distinct], np.concatenate([[0], np.cumsum(kept)])
+
+
+def mix(values: np.ndarray) -> np.ndarray:
+    """A bijection of 64 bits (the finaliser of SplitMix64, Steele et al. 2014), wrapping around as intended."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+@lru_cache(maxsize=200_000)
+def _hashes(chunk: str) -> tuple[int, ...]:
+    from xxhash import xxh3_64_intdigest
+
+    words = PUNCTUATION.split(chunk.casefold())
+    return tuple(xxh3_64_intdigest(word.encode("utf-8", "surrogatepass")) for word in words if word)
