@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from llm_assets.data.balance.config import NoBalance
 from llm_assets.data.config import DataConfig, InstalledPackages
 from llm_assets.data.profile_patterns import pattern_regex
 
@@ -171,7 +172,7 @@ def _balance(name: str, column: Column, config: DataConfig) -> Iterator[dict[str
         ratio = most / least
         power = min(1.0, math.ceil(20 * (1 - math.log(EVEN) / math.log(ratio))) / 20)
         factor = math.ceil(ratio**power)
-        if power > (0.0 if config.balance.method == "none" else config.balance.power):
+        if isinstance(config.balance, NoBalance) or power > config.balance.power:
             rare = sum(count for count in counts if count * EVEN < most) if complete else column["rows"] - most
             after = ratio / min(ratio**power, factor)
             yield _suggest(

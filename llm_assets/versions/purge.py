@@ -16,7 +16,8 @@ from llm_assets.versions.fragments import Fragments, holds
 if TYPE_CHECKING:
     import dagster as dg
 
-CACHES = ("web", "sql")  # of sources, under the state folder: they may hold the text, and are filled again
+# Under the state folder: pages and rows fetched before, and what models made of texts. They are filled again.
+CACHES = ("web", "sql", "cache")
 
 Matches = Callable[[Mapping[str, Any]], bool]
 
@@ -55,7 +56,7 @@ def purge_files(home: Path, matches: Matches) -> list[str]:
     for name in CACHES:
         if (home / name).is_dir():
             shutil.rmtree(home / name)
-            done.append(f"{name}: removed (what was fetched before)")
+            done.append(f"{name}: removed (a cache)")
     for path in sorted((home / "simulation").glob("*.json")):
         if any(matches({"text": text}) for text, _ in json.loads(path.read_text(encoding="utf-8"))):
             path.unlink()  # a cache: made again when it is needed
