@@ -9,6 +9,7 @@ import typer
 
 from llm_assets import cli_versions
 from llm_assets.errors import UserError
+from llm_assets.profile_command import profile
 
 app = typer.Typer(
     help="An LLM factory: raw text in, a monitored, self-retraining endpoint out.",
@@ -161,6 +162,7 @@ def down(recipe: RecipeOption = None) -> None:
     typer.echo("the endpoint is stopped")
 
 
+app.command("profile")(profile)
 cli_versions.register(app)
 
 

@@ -44,12 +44,10 @@ def raw_documents(job: Job) -> Summary:
 
 def _evaluation_state(recipe: Recipe, home: Path) -> str:
     """The texts to decontaminate against are no asset: what they are is part of what the result depends on."""
-    from llm_assets.data.acquire import sources_state
+    from llm_assets.data.sources.state import sources_state
 
     wanted = recipe.data.clean.decontaminate
-    if not wanted.enabled or not wanted.against:
-        return ""
-    return sources_state(recipe.data.model_copy(update={"sources": wanted.against}), home)
+    return sources_state(wanted.against, home) if wanted.enabled else ""
 
 
 @artifact_asset(
@@ -134,16 +132,17 @@ def balanced_documents(job: Job) -> Summary:
 @artifact_asset(
     group="data",
     inputs=("raw_documents", "cleaned_documents", "augmented_documents", "balanced_documents"),
-    config=(),
+    config=("data.clean", "data.augment", "data.balance", "data.card"),
     kinds={"python"},
-    code_version="1",
-    seconds=3,
+    code_version="2",
+    seconds=5,
 )
 def data_profile(job: Job) -> Summary:
     """What is in each column, before and after each step: valid, mismatched and missing values over a histogram.
 
-    `report.html` in the version's folder is the same as a page; `report.json` is for programs.
+    Patterns of values, near-equal labels and settings suggested for the recipe stand below. `report.html` in the
+    version's folder is all of it as a page, `data_card.md` the data card, `report.json` is for programs.
     """
     from llm_assets.data.profile import profile_documents
 
-    return profile_documents(job.inputs, job.out, job.progress)
+    return profile_documents(job.inputs, job.out, job.progress, job.recipe.data, job.recipe.name)

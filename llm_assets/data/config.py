@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from llm_assets.config import Section
@@ -93,7 +95,7 @@ class CleanConfig(Section):
     markup: bool = Field(
         default=True, description="turn reStructuredText, Markdown, HTML and doctests into plain prose"
     )
-    white_space: Literal[paragraphs, lines, keep] = Field(
+    white_space: Literal["paragraphs", "lines", "keep"] = Field(
         default="paragraphs",
         description="one line a paragraph, or lines as they are; either way with single blanks",
     )
@@ -114,6 +116,12 @@ class CleanConfig(Section):
     split: SplitConfig = SplitConfig()
 
 
+class CardConfig(Section):
+    """What the data card says that no measurement can tell."""
+
+    intended_use: str = Field(default="", description="what the data is for, and what it is not for")
+
+
 class DataConfig(Section):
     """From sources to a balanced train split."""
 
@@ -121,3 +129,4 @@ class DataConfig(Section):
     clean: CleanConfig = CleanConfig()
     augment: AugmentConfig = AugmentConfig()
     balance: Balance = Weights()
+    card: CardConfig = CardConfig()
