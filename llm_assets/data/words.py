@@ -43,6 +43,7 @@ _INSIDE = re.compile(
     rf"|(?<={_LETTERS}),(?={_LETTERS})|(?<=[^\W_])(?:---|--|——|[-–—~])(?={_LETTERS})"  # noqa: RUF001
     rf"|(?<=[^\W_])[:<>=/](?={_LETTERS})"
 )
+_AFTER_ADDRESS = re.compile(r"[,.;:!?)\]}>\"'’”]\Z")  # noqa: RUF001
 _ADDRESS = re.compile(
     r"(?:[\w+\-.]{2,}://)?(?:\S+@)?(?:[A-Za-z0-9\u00a1-\uffff](?:[\w\u00a1-\uffff-]{0,62}[A-Za-z0-9\u00a1-\uffff])?\.)+"
     r"[a-z\u00df-\uffff]{2,63}(?::\d{2,5})?(?:[/?#]\S*)?"
@@ -142,7 +143,7 @@ def split_words(chunk: str) -> list[str]:
     front: list[str] = []
     back: list[str] = []
     while chunk:
-        if _ADDRESS.fullmatch(chunk) or chunk.lower() in _ABBREVIATIONS:
+        if chunk.lower() in _ABBREVIATIONS or (_ADDRESS.fullmatch(chunk) and not _AFTER_ADDRESS.search(chunk)):
             break
         head = _FRONT.match(chunk)
         if head:

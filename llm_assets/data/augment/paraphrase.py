@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ def paraphrase_texts(
     return Paraphrases([found.get(one) for one in asked], len(missing), failed, tokens)
 
 
-def _asker(config: Paraphrase, key: str):  # type: ignore[no-untyped-def]
+def _asker(config: Paraphrase, key: str) -> Callable[[str], tuple[str | None, int]]:
     """A function: text -> (its paraphrase, or None when the retries are used up; tokens paid for)."""
     import openai
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from llm_assets.artifacts import Progress, no_progress
 from llm_assets.data.augment.cache import TextCache, folder_digest
@@ -121,7 +122,7 @@ def _ctranslate2(folder: Path, config: BackTranslation) -> Translate:
     return translate
 
 
-def _tokenizer(folder: Path):  # type: ignore[no-untyped-def]
+def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     from llm_assets.inference.quiet import quiet
