@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ BINS = 16
 OTHERS = "others: "  # starts the name of the bar of all values that have none of their own
 FENCE = 3.0  # interquartile ranges beyond the quartiles: Tukey's "far out" (Exploratory Data Analysis, 1977)
 HEAVY_TAIL = 8.0  # a positive column whose upper half spans this many times its lower half is drawn on a log scale
+LARGEST = sys.float_info.max
 
 
 def histogram(numbers: Numbers, grouped: bool = True) -> list[list[Any]]:
@@ -34,7 +36,8 @@ def histogram(numbers: Numbers, grouped: bool = True) -> list[list[Any]]:
         step = _round_step(high / BINS - low / BINS, whole)
         start = math.floor(low / step)
         end = math.floor(high / step) + 1 if whole else math.ceil(high / step)
-        edges = [place * step for place in range(start, max(end, start + 1) + 1)]
+        places = range(start, max(end, start + 1) + 1)
+        edges = [min(max(place * step, -LARGEST), LARGEST) for place in places]
     bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     sums = np.bincount(bins, counts, len(edges) - 1).astype(int)
     named = []
