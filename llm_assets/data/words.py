@@ -99,6 +99,11 @@ class Words:
         """The row of each word."""
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
+    def where(self, rows: np.ndarray) -> Words:
+        """Only the rows of a mask."""
+        counts = self.counts[rows]
+        return Words(self.values[np.repeat(rows, self.counts)], np.concatenate([[0], np.cumsum(counts)]))
+
     def per_row(self, values: np.ndarray) -> np.ndarray:
         """Sums of a value a word, by row."""
         total = np.concatenate([[0], np.cumsum(values)])
