@@ -1,7 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test test-slow bench-store lint types setup clean bench-cleaning
+.PHONY: run test test-slow bench-store bench-imbalance bench-augmentation bench-cleaning lint types setup clean
 
 run: setup
 	@exec $(BIN)/llm-assets up
@@ -12,6 +12,13 @@ test: setup .venv/dvc/.ready
 # The closed loop with real daemon, webserver and endpoint: about nine minutes.
 test-slow: setup .venv/dvc/.ready
 	$(BIN)/pytest -m slow
+
+# Balancing choices and augmentation operations on public data ($LLM_ASSETS_TEST_DATA): two minutes each on two cores.
+bench-imbalance: setup
+	$(BIN)/python benchmarks/imbalance.py
+
+bench-augmentation: setup
+	$(BIN)/python benchmarks/augmentation.py
 
 bench-store: setup
 	$(BIN)/python benchmarks/store.py

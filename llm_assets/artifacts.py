@@ -9,7 +9,7 @@ from run to run (times, host names, absolute paths) may be in them; such things 
 | preference pairs | `pairs.parquet` |
 | checkpoint (pretrained, finetuned …) | a Hugging Face folder: `config.json`, `model.safetensors`, `tokenizer.json` … |
 | package (quantized, release candidate) | `model.onnx`, `tokenizer.json`, `package.json` |
-| report | `report.json` (+ `report.html`) |
+| report | `report.json` (+ `report.html`; of the data also `data_card.md`) |
 | any of them | `samples.json`: the rows that people are shown, where there are some |
 """
 
@@ -46,6 +46,8 @@ class Summary:
     metrics: flat numbers and short texts; the gates of models and reports see them as one row.
     curves:  title -> [(x, y), ...], drawn as line charts (loss over steps).
     bars:    title -> {name: value}, drawn as bar charts (counts per label, quality per variant).
+    shares:  title -> {name: {part: count}}, drawn as full-width bars cut into shares (valid, mismatched, missing).
+    tables:  title -> rows of short texts, shown as tables.
     samples: at most a dozen rows of short texts, shown as a table (before and after).
     note:    one or two sentences of Markdown: the reason for a choice, what to look at.
     """
@@ -53,6 +55,8 @@ class Summary:
     metrics: dict[str, Scalar] = field(default_factory=dict)
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     bars: dict[str, dict[str, float]] = field(default_factory=dict)
+    shares: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    tables: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     samples: list[dict[str, str]] = field(default_factory=list)
     note: str = ""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from resources.store import ManagedStore
 
 NameArgument = Annotated[
@@ -43,11 +44,11 @@ def lineage(
     from llm_assets.versions.lineage import trace
     from llm_assets.versions.sightings import sightings
 
-    store, home = _enter(recipe)
-    if downstream:
-        print_sightings(sightings(store, home, name))
-    else:
-        print_lineage(trace(store, home, name, rows))
+    with _opened(recipe) as (store, home):
+        if downstream:
+            print_sightings(sightings(store, home, name))
+        else:
+            print_lineage(trace(store, home, name, rows))
 
 
 def history(
@@ -59,11 +60,11 @@ def history(
     from llm_assets.versions.history import releases_with_changes, versions_of
     from llm_assets.versions.names import require_asset
 
-    store, _ = _enter(recipe)
-    if asset is None:
-        print_history(releases_with_changes(store))
-    else:
-        print_versions(versions_of(store, require_asset(store, asset)))
+    with _opened(recipe) as (store, _):
+        if asset is None:
+            print_history(releases_with_changes(store))
+        else:
+            print_versions(versions_of(store, require_asset(store, asset)))
 
 
 def diff(
@@ -77,12 +78,12 @@ def diff(
     from llm_assets.versions.diff import VersionDiff
     from llm_assets.versions.diff import diff as compare
 
-    store, home = _enter(recipe)
-    found = compare(store, home, first, second, samples)
-    if isinstance(found, VersionDiff):
-        print_diff(found)
-    else:
-        print_changes(found)
+    with _opened(recipe) as (store, home):
+        found = compare(store, home, first, second, samples)
+        if isinstance(found, VersionDiff):
+            print_diff(found)
+        else:
+            print_changes(found)
 
 
 def reproduce(
@@ -95,10 +96,10 @@ def reproduce(
     from llm_assets.versions.names import resolve_one
     from llm_assets.versions.reproduce import reproduce as make_again
 
-    store, home = _enter(recipe)
-    done = make_again(store, home, resolve_one(store, home, version)[1], only)
-    print_reproduction(done)
-    raise typer.Exit(0 if done.same else 1)
+    with _opened(recipe) as (store, home):
+        done = make_again(store, home, resolve_one(store, home, version)[1], only)
+        print_reproduction(done)
+        raise typer.Exit(0 if done.same else 1)
 
 
 def rollback(
@@ -114,12 +115,12 @@ def rollback(
     from llm_assets.versions.rollback import roll_back
     from resources.endpoint import endpoint_of
 
-    store, home = _enter(recipe)
-    done = roll_back(store, endpoint_of(current_recipe(), home), release)
-    with dg.DagsterInstance.get() as instance:
-        moved = {change.asset: change.after for change in done.changes if change.after}
-        report_versions(instance, moved, f"main went back to {done.target.name}")
-        print_rollback(done, [run.run_id for run in runs_in_flight(instance)])
+    with _opened(recipe) as (store, home):
+        done = roll_back(store, endpoint_of(current_recipe(), home), release)
+        with dg.DagsterInstance.get() as instance:
+            moved = {change.asset: change.after for change in done.changes if change.after}
+            report_versions(instance, moved, f"main went back to {done.target.name}")
+            print_rollback(done, [run.run_id for run in runs_in_flight(instance)])
 
 
 def erase(
@@ -143,15 +144,15 @@ def erase(
         print_outcome(outcome)
         return "" if outcome.success else f"run {outcome.run_id} did not succeed"
 
-    store, home = _enter(recipe)
-    print_to_erase(to_erase(store, home, name))
-    if dry_run:
-        return
-    with dg.DagsterInstance.get() as instance:
-        endpoint = endpoint_of(current_recipe(), home)
-        done = take_out(store, home, name, endpoint=endpoint, instance=instance, rebuild=rebuild)
-    print_erasure(done)
-    raise typer.Exit(0 if done.complete else 1)
+    with _opened(recipe) as (store, home):
+        print_to_erase(to_erase(store, home, name))
+        if dry_run:
+            return
+        with dg.DagsterInstance.get() as instance:
+            endpoint = endpoint_of(current_recipe(), home)
+            done = take_out(store, home, name, endpoint=endpoint, instance=instance, rebuild=rebuild)
+        print_erasure(done)
+        raise typer.Exit(0 if done.complete else 1)
 
 
 def gc(
@@ -169,19 +170,23 @@ def gc(
     from llm_assets.report_changes import print_garbage
     from llm_assets.versions.retention import collect
 
-    store, _ = _enter(recipe)
-    with dg.DagsterInstance.get() as instance:
-        close_dead_runs(instance)
-        in_flight = {run_branch(run) for run in runs_in_flight(instance)}
-    print_garbage(collect(store, in_flight, keep_days, dry_run), dry_run)
+    with _opened(recipe) as (store, _):
+        with dg.DagsterInstance.get() as instance:
+            close_dead_runs(instance)
+            in_flight = {run_branch(run) for run in runs_in_flight(instance)}
+        print_garbage(collect(store, in_flight, keep_days, dry_run), dry_run)
 
 
-def _enter(recipe: str | None) -> tuple[ManagedStore, Path]:
+@contextmanager
+def _opened(recipe: str | None) -> Iterator[tuple[ManagedStore, Path]]:
+    """The store, with its server running where it needs one, and the state folder."""
     from llm_assets.environment import enter
 
     enter(recipe)
     import llm_assets.definitions  # noqa: F401  (declares the nodes)
-    from llm_assets.recipe import home_folder
+    from llm_assets.recipe import current_recipe, home_folder
+    from resources.lakefs_server import store_server
     from resources.workspace import open_store
 
-    return open_store(home_folder()), home_folder()
+    with store_server(current_recipe().store, home_folder()):
+        yield open_store(home_folder()), home_folder()

@@ -217,7 +217,7 @@ def process_alive(mark: str) -> bool:
 
 def _shown(version: Version, store: VersionStore, branch: str, reused: bool) -> dict[str, Any]:
     """The metadata a person sees on the materialization."""
-    from llm_assets.pictures import bar_chart, line_chart, table
+    from llm_assets.pictures import bar_chart, line_chart, share_chart, table
 
     summary = version.summary
     shown: dict[str, Any] = {
@@ -236,6 +236,8 @@ def _shown(version: Version, store: VersionStore, branch: str, reused: bool) -> 
         title: dg.MetadataValue.md(line_chart(title, points)) for title, points in summary.curves.items() if points
     }
     shown |= {title: dg.MetadataValue.md(bar_chart(title, values)) for title, values in summary.bars.items() if values}
+    shown |= {title: dg.MetadataValue.md(share_chart(title, some)) for title, some in summary.shares.items() if some}
+    shown |= {title: dg.MetadataValue.md(table(rows)) for title, rows in summary.tables.items() if rows}
     samples = store.checkout(version) / SAMPLES
     if samples.exists():
         shown["samples"] = dg.MetadataValue.md(table(read_json(samples)))

@@ -195,9 +195,11 @@ class DvcStore:
     def collect(self, keep: Collection[str], dry_run: bool = False) -> Garbage:
         with self._cache.removing(), locked(self.root) as repo:
             plan = plan_collection(repo, keep)
+            freed = keep_only(self._cache, plan.data_versions, dry_run=True)
             if not dry_run:
                 carry_out(repo, plan)
-            freed = keep_only(self._cache, plan.data_versions, dry_run) + git.prune(repo, plan.objects, dry_run)
+                keep_only(self._cache, plan.data_versions)
+            freed += git.prune(repo, plan.objects, dry_run)
             return Garbage(plan.branches, plan.versions, freed)
 
     # -- inside ------------------------------------------------------------------------------------------------------

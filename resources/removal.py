@@ -22,10 +22,12 @@ def keep_only(cache: ContentCache, data_versions: Collection[str], dry_run: bool
     kept = set(data_versions)
     for data_version in data_versions:
         try:
-            kept |= {file.md5 for file in cache.files("a version that is kept,", data_version)}
-        except UserError as error:
+            kept |= {file.md5 for file in cache.files("an asset", data_version)}
+        except UserError:
             raise UserError(
-                f"{error} Nothing was removed: the files of that version cannot be told from others."
+                f"Version {data_version} is to stay, but its file list ({cache.object(data_version)}) is damaged or "
+                "missing, so its files cannot be told from garbage: no content was removed. Materialize it again, or "
+                "erase it."
             ) from None
     gone = [path for path in cache.objects.glob("*/*") if path.parent.name + path.name not in kept]
     freed = sum(path.stat().st_size for path in gone)

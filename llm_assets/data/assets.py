@@ -16,6 +16,12 @@ def _sources_state(recipe: Recipe, home: Path) -> str:
     return sources_state(recipe.data.sources, home) + erased_state(home)
 
 
+def _augment_state(recipe: Recipe, home: Path) -> str:
+    from llm_assets.data.augment.run import augment_state
+
+    return augment_state(recipe.data.augment)
+
+
 @artifact_asset(
     group="data",
     config=("data.sources",),
@@ -36,14 +42,14 @@ def raw_documents(job: Job) -> Summary:
     return acquire_documents(job.recipe.data.sources, job.home, job.out, job.progress)
 
 
-def _evaluation_state(recipe: Recipe, home: Path) -> str:
-    """The texts to decontaminate against are no asset: what they are is part of what the result depends on."""
+def _clean_state(recipe: Recipe, home: Path) -> str:
+    """The texts to decontaminate against and an OpenRefine history are no assets, but the result depends on them."""
+    from llm_assets.data.clean import clean_state
     from llm_assets.data.sources.state import sources_state
 
-    wanted = recipe.data.clean.decontaminate
-    if not wanted.enabled or not wanted.against:
-        return ""
-    return sources_state(wanted.against, home)
+    config = recipe.data.clean
+    against = config.decontaminate.against if config.decontaminate.enabled else []
+    return clean_state(config) + sources_state(against, home)
 
 
 @artifact_asset(
@@ -53,14 +59,15 @@ def _evaluation_state(recipe: Recipe, home: Path) -> str:
     kinds={"python", "parquet"},
     code_version="2",
     seconds=20,
-    external_state=_evaluation_state,
+    external_state=_clean_state,
 )
 def cleaned_documents(job: Job) -> Summary:
     """Repaired, filtered, deduplicated and split documents, and `rejected.parquet` with a reason for each that went.
 
-    The steps of `data.clean`, in turn: repair, rules of one's own, markup, white space, masks, spelling, personal data,
-    length, language, quality; then, over all documents, duplicates (so none lies across two splits), label errors and
-    contamination. Kept and rejected rows together are the raw ones, always. Look at the seconds and rejects by step.
+    The steps of `data.clean`, in turn: an OpenRefine history, repair, rules of one's own, markup, white space, masks,
+    spelling, personal data, length, language, quality; then, over all documents, spellings of labels, duplicates (so
+    none lies across two splits), label errors and contamination. Kept and rejected rows together are the raw
+    ones, always. Look at the seconds and rejects by step.
     """
     from llm_assets.data.acquire import read_sources
     from llm_assets.data.clean import clean_documents
@@ -82,18 +89,25 @@ def cleaned_documents(job: Job) -> Summary:
     inputs=("cleaned_documents",),
     config=("data.augment", "seed"),
     kinds={"python", "parquet"},
-    code_version="1",
-    seconds=3,
+    code_version="2",
+    seconds=5,
+    external_state=_augment_state,
 )
 def augmented_documents(job: Job) -> Summary:
-    """The train split plus augmented rows, each with its parent.
+    """The train split plus augmented rows, each with its parents.
 
-    Easy data augmentation: words replaced by synonyms, inserted, swapped, deleted. The samples show one of each.
+    Words replaced by synonyms, inserted, swapped, deleted; back translation, paraphrase, texts of two labels. Rows that
+    copied their parent or changed their label are dropped again. The samples show one of each operation.
     """
     from llm_assets.data.augment import augment_documents
 
     return augment_documents(
-        job.inputs["cleaned_documents"], job.out, job.recipe.data.augment, seed=job.recipe.seed, progress=job.progress
+        job.inputs["cleaned_documents"],
+        job.out,
+        job.recipe.data.augment,
+        seed=job.recipe.seed,
+        progress=job.progress,
+        cache=job.home / "cache" / "texts.sqlite",
     )
 
 
@@ -102,13 +116,14 @@ def augmented_documents(job: Job) -> Summary:
     inputs=("augmented_documents",),
     config=("data.balance", "seed"),
     kinds={"python", "parquet"},
-    code_version="1",
+    code_version="2",
     seconds=1,
 )
 def balanced_documents(job: Job) -> Summary:
-    """The train split with rare labels given more say: by weights that reach the loss, or by repeated rows.
+    """The train split with rare labels (or topics) given more say: by weights that reach the loss, or by other rows.
 
-    Compare the two pictures: rows per label as found, and the weight of each label that training sees.
+    Weights, repeated, left out or synthetic rows. Compare the pictures: rows per label as found, after balancing, and
+    the weight of each label that training sees.
     """
     from llm_assets.data.balance import balance_documents
 
@@ -120,16 +135,17 @@ def balanced_documents(job: Job) -> Summary:
 @artifact_asset(
     group="data",
     inputs=("raw_documents", "cleaned_documents", "augmented_documents", "balanced_documents"),
-    config=(),
+    config=("data.clean", "data.augment", "data.balance", "data.card"),
     kinds={"python"},
-    code_version="1",
-    seconds=3,
+    code_version="2",
+    seconds=5,
 )
 def data_profile(job: Job) -> Summary:
     """What is in each column, before and after each step: valid, mismatched and missing values over a histogram.
 
-    `report.html` in the version's folder is the same as a page; `report.json` is for programs.
+    Patterns of values, near-equal labels and settings suggested for the recipe stand below. `report.html` in the
+    version's folder is all of it as a page, `data_card.md` the data card, `report.json` is for programs.
     """
     from llm_assets.data.profile import profile_documents
 
-    return profile_documents(job.inputs, job.out, job.progress)
+    return profile_documents(job.inputs, job.out, job.progress, job.recipe.data, job.recipe.name)

@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from llm_assets.config import Section
+from llm_assets.data.augment.config import AugmentConfig as AugmentConfig
+from llm_assets.data.balance.config import Balance, Weights
 from llm_assets.data.clean_config import (
     LabelErrorsConfig,
     PiiConfig,
@@ -21,8 +23,7 @@ from llm_assets.data.sources.config import InstalledPackages as InstalledPackage
 from llm_assets.data.sources.config import Source as Source
 from llm_assets.data.sources.config import Sql as Sql
 from llm_assets.data.sources.config import Web as Web
-
-Operation = Literal["synonym", "insert", "swap", "delete"]
+from llm_assets.data.table_config import LabelsConfig, TableConfig
 
 
 class LanguageConfig(Section):
@@ -88,6 +89,11 @@ class DecontaminateConfig(Section):
 class CleanConfig(Section):
     """Repair, rules and duplicates. The steps run in the order of these keys."""
 
+    openrefine: str | None = Field(
+        default=None,
+        description="an operation history exported by OpenRefine (Undo / Redo, Extract), replayed over the raw "
+        "documents first; a relative path starts at the project's folder",
+    )
     repair: bool = Field(
         default=True, description="mend mojibake, entities, control and zero-width characters, line ends"
     )
@@ -110,37 +116,17 @@ class CleanConfig(Section):
     max_chars: int = Field(default=20_000, ge=1, description="longer texts are rejected")
     language: LanguageConfig = LanguageConfig()
     quality: QualityConfig = QualityConfig()
+    labels: LabelsConfig = LabelsConfig()
     near_duplicates: NearDuplicateConfig = NearDuplicateConfig()
     label_errors: LabelErrorsConfig = LabelErrorsConfig()
     decontaminate: DecontaminateConfig = DecontaminateConfig()
     split: SplitConfig = SplitConfig()
 
 
-class AugmentConfig(Section):
-    """Easy data augmentation (Wei and Zou 2019) of the train split."""
+class CardConfig(Section):
+    """What the data card says that no measurement can tell."""
 
-    operations: list[Operation] = Field(default=["synonym", "insert", "swap", "delete"], description="applied in turn")
-    alpha: float = Field(default=0.1, ge=0, le=0.5, description="share of a text's words that an operation changes")
-    share: float = Field(default=0.15, ge=0, le=1, description="share of the train rows that get augmented copies")
-    copies: int = Field(default=1, ge=1, le=16, description="augmented copies of each such row")
-    max_words: int = Field(default=120, ge=5, description="words of a text that an augmented copy keeps")
-
-
-class BalanceConfig(Section):
-    """How rare labels are given more say."""
-
-    method: Literal["none", "oversample", "weights"] = Field(
-        default="weights", description="weights reach the loss; oversample repeats rows of rare labels"
-    )
-    power: float = Field(
-        default=0.25,
-        ge=0,
-        le=1,
-        description="0 keeps the natural shares, 1 makes all labels equal; count^-power in between",
-    )
-    max_factor: float = Field(
-        default=8.0, ge=1, description="no label counts more than this many times its natural share"
-    )
+    intended_use: str = Field(default="", description="what the data is for, and what it is not for")
 
 
 class DataConfig(Section):
@@ -149,4 +135,6 @@ class DataConfig(Section):
     sources: list[Source] = Field(min_length=1)
     clean: CleanConfig = CleanConfig()
     augment: AugmentConfig = AugmentConfig()
-    balance: BalanceConfig = BalanceConfig()
+    balance: Balance = Weights()
+    table: TableConfig = Field(default=TableConfig(), description="what `llm-assets tidy-table` does to a table")
+    card: CardConfig = CardConfig()

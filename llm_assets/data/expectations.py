@@ -117,6 +117,10 @@ SUITES = [
                 "profile_saw_every_table", "ExpectColumnValuesToBeInSet", column="tables", value_set=[4]
             ),
             Expect(
+                "every_row_tells_its_steps", "ExpectColumnValuesToBeInSet", column="broken_steps", value_set=[0],
+                severity="warning",
+            ),
+            Expect(
                 "labels_are_not_fewer", "ExpectColumnMinToBeBetween", column="labels",
                 min_value=previous_metric("labels"), severity="warning",
             ),

@@ -1,10 +1,8 @@
-"""What is in the data, before and after each step: per column valid, mismatched and missing values, and histograms."""
+"""What is in the data, before and after each step: the profile of every table, suggested rules, and the data card."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,151 +17,192 @@ from llm_assets.artifacts import (
     read_table,
     write_json,
 )
-from llm_assets.data.profile_page import profile_page
+from llm_assets.data.config import DataConfig
+from llm_assets.data.data_card import card_markdown, measure_card
+from llm_assets.data.profile_columns import BETWEEN, MARKS, Declared
+from llm_assets.data.profile_page import profile_page, totals
+from llm_assets.data.profile_suggest import one_line, suggestions
+from llm_assets.data.profile_table import parquet_batches, profile_table
+from llm_assets.data.provenance import STAGES, broken_steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-STEPS = ("raw_documents", "cleaned_documents", "augmented_documents", "balanced_documents")
-LENGTH_EDGES = (0, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_240)
-WEIGHT_EDGES = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
-OPTIONAL = {"label", "summary", "body", "split", "weight", "fetched_at"}  # may be missing without anything being wrong
-
-
-def profile_documents(inputs: Mapping[str, Path], out: Path, progress: Progress = no_progress) -> Summary:
-    """Write `report.json` and `report.html`. `inputs`: asset -> its folder, for the four of STEPS."""
-    report: dict[str, Any] = {"steps": {}}
-    tables = {}
-    for done, step in enumerate(STEPS):
-        progress(done, len(STEPS), step)
-        tables[step] = table = read_table(inputs[step] / DOCUMENTS)
-        report["steps"][step] = {
-            "rows": table.num_rows,
-            "columns": {name: profile_column(table, name) for name in table.schema.names},
-            "changes": dict(sorted(Counter(s for steps in table["steps"].to_pylist() for s in steps or []).items())),
-        }
-    rejected = read_table(inputs["cleaned_documents"] / REJECTED, ["reason", "id"])
-    report["rejected"] = dict(Counter(rejected["reason"].to_pylist()).most_common())
-    report["checks"] = _checks(tables, rejected)
-    write_json(report, out / REPORT)
-    (out / "report.html").write_text(profile_page(report), encoding="utf-8")
-    progress(len(STEPS), len(STEPS), "")
-    return _summary(report)
-
-
-def profile_column(table: pa.Table, name: str) -> dict[str, Any]:
-    """{valid, mismatched, missing: counts, histogram: [[bin, count], ...], distinct, examples of mismatches}."""
-    values = table[name].to_pylist()
-    check = CHECKS.get(name, lambda value: isinstance(value, str) and bool(value.strip()))
-    present = [value for value in values if value is not None and value != ""]
-    wrong = [value for value in present if not check(value)]
-    hashable = [tuple(value) if isinstance(value, list) else value for value in present]
-    return {
-        "valid": len(present) - len(wrong),
-        "mismatched": len(wrong),
-        "missing": len(values) - len(present),
-        "optional": name in OPTIONAL,
-        "distinct": len(set(hashable)),
-        "examples": [str(value)[:80] for value in wrong[:3]],
-        "histogram": _histogram(name, present),
-    }
-
-
-CHECKS: dict[str, Callable[[Any], bool]] = {
-    "id": lambda value: 1 <= len(value) <= 200,
-    "text": lambda value: bool(value.strip()) and "\x00" not in value,
-    "split": lambda value: value in SPLITS,
-    "weight": lambda value: 0 < value < 1000,
-    "uri": lambda value: ":" in value,
-    "content_hash": lambda value: len(value) == 16 and not value.strip("0123456789abcdef"),
-    "parents": lambda value: all(isinstance(parent, str) and parent for parent in value),
-    "steps": lambda value: all(isinstance(step, str) and step for step in value),
-    "fetched_at": lambda value: value.year >= 1900,
+PAGE, CARD = "report.html", "data_card.md"
+_ITEM = rf"[^\x01{BETWEEN}]+"
+_ITEMS = rf"^({MARKS['no elements']}|{_ITEM}({BETWEEN}{_ITEM})*)$"  # no element empty or null
+SCHEMA = {
+    "id": Declared("identifier", r"(?s)^.{1,200}$"),
+    "text": Declared("text", r"^[^\x00]*$"),
+    "label": Declared("category", optional=True),
+    "summary": Declared("text", optional=True),
+    "body": Declared("text", optional=True),
+    "split": Declared("category", f"^({'|'.join(SPLITS)})$", optional=True),
+    "weight": Declared("decimal", above=0, below=1000, optional=True),
+    "source": Declared("category"),
+    "uri": Declared("identifier", ":"),
+    "licence": Declared("category"),
+    "content_hash": Declared("identifier", "^[0-9a-f]{16}$"),
+    "parents": Declared("list", _ITEMS),
+    "steps": Declared("list", _ITEMS),
+    "fetched_at": Declared("date and time", r"^(19|20)\d\d-", optional=True),
 }
 
 
-def _histogram(name: str, values: list[Any]) -> list[list[Any]]:
-    """Lengths for texts, bins for weights, the most frequent for the rest; nothing for columns of unique values."""
-    import numpy as np
+def profile_documents(
+    inputs: Mapping[str, Path],
+    out: Path,
+    progress: Progress = no_progress,
+    data: DataConfig | None = None,
+    name: str = "documents",
+) -> Summary:
+    """Write `report.json`, `report.html` and `data_card.md`.
 
-    if name in ("text", "summary", "body") and values:
-        return _binned(np.array([len(value) for value in values]), LENGTH_EDGES)
-    if name == "weight" and values:
-        return _binned(np.array(values), WEIGHT_EDGES)
-    if name in ("label", "split", "source", "licence"):
-        return [[key, n] for key, n in sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))[:20]]
-    if name in ("steps", "parents"):
-        counts = Counter(len(value) for value in values)
-        return [[str(key), n] for key, n in sorted(counts.items())]
-    return []
-
-
-def _binned(values: Any, edges: tuple[float, ...]) -> list[list[Any]]:
-    import numpy as np
-
-    counts = np.bincount(np.searchsorted(edges, values, side="right") - 1, minlength=len(edges))
-    names = [f"{low:g}-{high:g}" for low, high in pairwise(edges)] + [f"{edges[-1]:g}+"]
-    return [[name, int(count)] for name, count in zip(names, counts, strict=True)]
-
-
-def _checks(tables: Mapping[str, pa.Table], rejected: pa.Table) -> dict[str, int]:
-    """Counts that must be 0: rows lost, texts in two splits, held-out texts in train, parents that do not exist."""
-    raw, cleaned = tables["raw_documents"], tables["cleaned_documents"]
-    places: dict[str, set[str]] = {}
-    for content, split in zip(cleaned["content_hash"].to_pylist(), cleaned["split"].to_pylist(), strict=True):
-        places.setdefault(content, set()).add(split)
-    held_out = {content for content, splits in places.items() if splits != {"train"}}
-    known = set(cleaned["id"].to_pylist()) | set(tables["augmented_documents"]["id"].to_pylist())
-    balanced = tables["balanced_documents"]
-    ids = set(cleaned["id"].to_pylist()) | set(rejected["id"].to_pylist())
-    return {
-        "lost_rows": raw.num_rows - cleaned.num_rows - rejected.num_rows + len(ids ^ set(raw["id"].to_pylist())),
-        "split_overlap": sum(len(splits) > 1 for splits in places.values()),
-        "held_out_in_train": sum(content in held_out for content in balanced["content_hash"].to_pylist()),
-        "orphans": sum(parent not in known for parents in balanced["parents"].to_pylist() for parent in parents or []),
+    inputs: asset -> its folder, for the four of STAGES; data: the recipe's section, which suggestions start from;
+    name: what the card calls the data.
+    """
+    steps: dict[str, Any] = {}
+    for done, stage in enumerate(STAGES):
+        path = inputs[stage] / DOCUMENTS
+        steps[stage] = profile_table(parquet_batches(path), SCHEMA, _part_of(progress, done, stage), _rows(path))
+        steps[stage]["changes"] = _changes(path)
+    progress(len(STAGES), len(STAGES) + 1, "data card")
+    rejected = read_table(inputs["cleaned_documents"] / REJECTED, ["reason", "id"])
+    reasons = _value_counts(rejected["reason"])
+    unread = inputs["raw_documents"] / REJECTED
+    not_read = _value_counts(read_table(unread, ["reason"])["reason"]) if unread.is_file() else {}
+    card = measure_card(inputs, steps, not_read, reasons, data.card.intended_use if data else "")
+    report = {
+        "steps": steps,
+        "rejected": reasons,
+        "checks": _checks(inputs, rejected),
+        "suggestions": suggestions(steps["cleaned_documents"], data, documents=True),
+        "card": card,
     }
+    write_json(report, out / REPORT)
+    (out / PAGE).write_text(profile_page(report), encoding="utf-8")
+    (out / CARD).write_text(card_markdown(card, name), encoding="utf-8")
+    progress(1, 1, "")
+    return _summary(report)
+
+
+def _part_of(progress: Progress, number: int, stage: str) -> Progress:
+    """The progress of one table as that of the whole."""
+
+    def report(done: float, total: float, note: str = "") -> None:
+        progress(number + done / max(total, 1), len(STAGES) + 1, f"{stage}: {note}")
+
+    return report
+
+
+def _rows(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
+def _changes(path: Path) -> dict[str, int]:
+    """Step -> rows that went through it."""
+    import pyarrow.compute as pc
+
+    return _value_counts(pc.list_flatten(read_table(path, ["steps"])["steps"]))
+
+
+def _value_counts(column: Any) -> dict[str, int]:
+    import pyarrow.compute as pc
+
+    pairs = [(str(item["values"]), item["counts"]) for item in pc.value_counts(column).to_pylist()]
+    return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+
+def _checks(inputs: Mapping[str, Path], rejected: pa.Table) -> dict[str, int]:
+    """Counts that must be 0: rows lost, texts in two splits, held-out texts in train, parents or steps not told."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    raw = read_table(inputs["raw_documents"] / DOCUMENTS, ["id"])
+    cleaned = read_table(inputs["cleaned_documents"] / DOCUMENTS, ["id", "split", "content_hash"])
+    augmented = read_table(inputs["augmented_documents"] / DOCUMENTS, ["id"])
+    balanced = read_table(inputs["balanced_documents"] / DOCUMENTS, ["content_hash", "parents"])
+    places = cleaned.group_by("content_hash").aggregate([("split", "count_distinct")])
+    held_out = cleaned.filter(pc.fill_null(pc.not_equal(cleaned["split"], "train"), True))["content_hash"]
+    known = pa.chunked_array([*cleaned["id"].chunks, *augmented["id"].chunks], pa.string())
+    ended = pa.chunked_array([*cleaned["id"].chunks, *rejected["id"].chunks], pa.string())
+    parents = pc.list_flatten(balanced["parents"])
+    return {
+        "lost_rows": raw.num_rows
+        - len(ended)
+        + _absent(raw["id"], ended)
+        + _absent(ended, raw["id"]),
+        "split_overlap": int(pc.sum(pc.greater(places["split_count_distinct"], 1)).as_py() or 0),
+        "held_out_in_train": len(balanced) - _absent(balanced["content_hash"], held_out),
+        "orphans": _absent(parents, known),
+        "broken_steps": sum(broken_steps(inputs).values()),
+    }  # fmt: skip
+
+
+def _absent(values: Any, known: Any) -> int:
+    import pyarrow.compute as pc
+
+    return len(values) - int(pc.sum(pc.is_in(values, known.combine_chunks())).as_py() or 0)
 
 
 def _summary(report: dict[str, Any]) -> Summary:
     steps = report["steps"]
-    columns = [column for step in steps.values() for column in step["columns"].values()]
-    cells = sum(column["valid"] + column["mismatched"] + column["missing"] for column in columns)
+    cells = {step: totals(found["columns"]) for step, found in steps.items()}
+    every = sum(sum(cell.values()) for cell in cells.values())
     cleaned = steps["cleaned_documents"]["columns"]
-    raw_rows = steps["raw_documents"]["rows"]
-    bars = {
-        "Rows after each step": {step: value["rows"] for step, value in steps.items()},
-        "Rejected, by reason": report["rejected"],
-        **{
-            f"Length of text, {step}": dict(value["columns"]["text"]["histogram"])
-            for step, value in steps.items()
-            if step in ("raw_documents", "cleaned_documents")
-        },
-        "Labels, cleaned_documents": dict(cleaned["label"]["histogram"]),
-    }
-    samples = [
-        {
-            "column": name,
-            "valid": _share(column, "valid"),
-            "mismatched": _share(column, "mismatched"),
-            "missing": _share(column, "missing"),
-            "distinct": f"{column['distinct']:,}",
-        }
-        for name, column in list(cleaned.items())[:12]
-    ]
+    rejected = sum(report["rejected"].values())
     return Summary(
         metrics={
             "tables": len(steps),
             "labels": cleaned["label"]["distinct"],
-            "mismatched_share": sum(column["mismatched"] for column in columns) / max(cells, 1),
-            "rejected_share": sum(report["rejected"].values()) / max(raw_rows, 1),
+            "mismatched_share": sum(cell["mismatched"] for cell in cells.values()) / max(every, 1),
+            "rejected_share": rejected / max(steps["raw_documents"]["rows"], 1),
+            "suggestions": sum(bool(item["recipe"]) for item in report["suggestions"]),
             **report["checks"],
         },
-        bars=bars,
-        samples=samples,
-        note="The table is the quality of each column of `cleaned_documents`; `report.html` shows every step.",
+        shares={
+            f"Quality, {step}": {
+                name: {kind: column[kind] for kind in ("valid", "mismatched", "missing")}
+                for name, column in found["columns"].items()
+            }
+            for step, found in steps.items()
+            if step in ("raw_documents", "cleaned_documents")
+        },
+        bars={
+            "Rows after each step": {step: value["rows"] for step, value in steps.items()},
+            "Rejected, by reason": report["rejected"],
+            **{
+                f"Length of text, {step}": dict(value["columns"]["text"]["histogram"])
+                for step, value in steps.items()
+                if step in ("raw_documents", "cleaned_documents")
+            },
+            "Labels, cleaned_documents": dict(cleaned["label"]["histogram"]),
+        },
+        tables={
+            "Suggested for the recipe": [
+                {
+                    "rows": f"{item['rows']:,}",
+                    "what": item["title"],
+                    "why": item["why"],
+                    "recipe": one_line(item["recipe"]),
+                }
+                for item in report["suggestions"]
+                if item["recipe"]
+            ],
+            "Patterns, cleaned_documents": [
+                {"column": name, "pattern": mark, "rows": f"{count:,}"}
+                for name, column in cleaned.items()
+                for mark, count, _ in column["patterns"][:2]
+            ],
+            "Known biases, as measured": [
+                dict(zip(shown["head"], map(str, row), strict=True))
+                for section in report["card"][-1:]
+                for shown in section["tables"]
+                for row in shown["rows"]
+            ],
+        },
+        note="`report.html` in this version's folder holds every column before and after each step, `data_card.md` "
+        "what the data is, where it is from and which biases were measured.",
     )
-
-
-def _share(column: dict[str, Any], kind: str) -> str:
-    total = column["valid"] + column["mismatched"] + column["missing"]
-    return f"{column[kind] / max(total, 1):.1%}"

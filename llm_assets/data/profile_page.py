@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from typing import Any
+
+from llm_assets.data.data_card import card_page
+from llm_assets.data.profile_cards import QUALITY, bars, column_card, quality_bar, suggestion_card
+from llm_assets.data.profile_style import STYLE
 
 TITLES = {
     "raw_documents": "Raw",
@@ -11,90 +16,91 @@ TITLES = {
     "augmented_documents": "Augmented (train)",
     "balanced_documents": "Balanced (train)",
 }
-STYLE = """
-:root{color-scheme:light dark;--ground:#fbfbf9;--card:#fff;--ink:#1c2024;--soft:#5f6870;--line:#e2e4e0;--valid:#2f8f6b;
---mismatched:#c8442f;--missing:#b9bec2;--bar:#4a7fb5}
-@media(prefers-color-scheme:dark){:root{--ground:#14171a;--card:#1c2024;--ink:#e8eaec;--soft:#9aa4ac;--line:#30363b;
---valid:#46b68b;--mismatched:#e8705c;--missing:#59626a;--bar:#6fa3d8}}
-*{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink);
-font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
-main{max-width:1180px;margin:0 auto;padding:32px 20px 64px}h1{font-size:26px;margin:0 0 4px}h2{font-size:19px;
-margin:40px 0 12px}h3{font-size:14px;margin:0;overflow-wrap:anywhere}p{margin:4px 0;color:var(--soft)}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(270px,1fr));gap:14px;align-items:start}
-.card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:14px}
-.flow{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:14px;margin:20px 0}
-.flow b{display:block;font-size:24px;font-variant-numeric:tabular-nums}
-.quality{display:flex;height:9px;border-radius:4px;overflow:hidden;margin:8px 0 4px;background:var(--line)}
-.valid{background:var(--valid)}.mismatched{background:var(--mismatched)}.missing{background:var(--missing)}
-small{color:var(--soft);font-size:12.5px}.key i{display:inline-block;width:10px;height:10px;border-radius:2px;
-margin:0 5px 0 14px}table{width:100%;table-layout:fixed;border-collapse:collapse;margin-top:8px;font-size:12.5px}
-td{padding:1px 0;vertical-align:middle}td:first-child{width:52%;padding-right:8px;overflow-wrap:anywhere}
-td:last-child{text-align:right;width:56px;font-variant-numeric:tabular-nums;color:var(--soft)}
-.bar{height:10px;background:var(--bar);border-radius:2px;min-width:1px}
-"""
+KEY = (
+    '<p class="key soft"><i class="valid"></i>valid<i class="mismatched"></i>mismatched'
+    '<i class="missing"></i>missing</p>'
+)
 
 
-def profile_page(report: dict[str, Any]) -> str:
-    """HTML of a report of `profile_documents`."""
+def table_page(report: Mapping[str, Any], name: str) -> str:
+    """HTML of the profile of one table; report: `profile_file` with `suggestions`."""
+    columns = report["columns"]
+    facts = [("rows", report["rows"]), ("columns", len(columns)), ("duplicate rows", report["duplicate_rows"])]
+    if report["unread"]:
+        facts.append(("lines not read", sum(report["unread"].values())))
+    cards = "".join(f'<div class="card"><small>{escape(what)}</small><b>{count:,}</b></div>' for what, count in facts)
+    unread = (
+        f'<h2>Lines that are no rows</h2><div class="card">{bars(list(report["unread"].items()))}</div>'
+        if report["unread"]
+        else ""
+    )
+    return _page(
+        f"Profile of {name}",
+        f'<div class="flow">{cards}</div>{quality_bar(totals(columns))}{KEY}{_rules(report)}'
+        f'<h2>Columns</h2><div class="grid">{_cards(columns)}</div>{_findings(report)}{unread}',
+    )
+
+
+def profile_page(report: Mapping[str, Any]) -> str:
+    """HTML of a report of `profile_documents`: the data card, every step before and after, suggestions, checks."""
     steps = report["steps"]
     flow = "".join(
         f'<div class="card"><small>{escape(TITLES.get(name, name))}</small><b>{step["rows"]:,}</b>'
-        f"<small>{_changes(step['changes'])}</small></div>"
+        f"{quality_bar(totals(step['columns']))}<small>{_changes(step['changes'])}</small></div>"
         for name, step in steps.items()
     )
     checks = [[name.replace("_", " "), count] for name, count in report["checks"].items()]
     sections = "".join(
-        f'<section><h2>{escape(TITLES.get(name, name))}</h2><div class="grid">'
-        + "".join(_column(title, column) for title, column in step["columns"].items())
-        + "</div></section>"
+        f'<details class="step"{" open" if name == "cleaned_documents" else ""}>'
+        f"<summary>{escape(TITLES.get(name, name))} <small>{step['rows']:,} rows</small></summary>"
+        f'<div class="grid">{_cards(step["columns"])}</div></details>'
         for name, step in steps.items()
     )
+    return _page(
+        "Data profile",
+        f'<p class="soft">Rows after each step, and what each column holds.</p><div class="flow">{flow}</div>{KEY}'
+        f"{_rules(report)}{_findings(report)}<h2>What the steps did</h2>"
+        f'<div class="grid wide"><div class="card"><h3>Rejected, by reason</h3>{bars(list(report["rejected"].items()))}'
+        f'</div><div class="card"><h3>Must be zero</h3>{bars(checks)}</div></div>'
+        f"<h2>Data card</h2>{card_page(report['card'])}{sections}",
+    )
+
+
+def totals(columns: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Valid, mismatched and missing values over all columns; missing ones that may be missing count as valid."""
+    found = {kind: sum(column[kind] for column in columns.values()) for kind in QUALITY}
+    optional = sum(column["missing"] for column in columns.values() if column["optional"])
+    return {**found, "valid": found["valid"] + optional, "missing": found["missing"] - optional}
+
+
+def _page(title: str, body: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><title>Data profile</title>'
-        f"<style>{STYLE}</style></head><body><main><h1>Data profile</h1>"
-        "<p>Rows after each step, and what each column holds.</p>"
-        '<p class="key"><i class="valid" style="margin-left:0"></i>valid<i class="mismatched"></i>mismatched'
-        f'<i class="missing"></i>missing</p><div class="flow">{flow}</div>'
-        f'<div class="grid"><div class="card"><h3>Rejected, by reason</h3>{_bars(_pairs(report["rejected"]))}</div>'
-        f'<div class="card"><h3>Must be zero</h3>{_bars(checks)}</div></div>'
-        f"{sections}</main></body></html>\n"
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">"""
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main><h1>{escape(title)}</h1>"
+        f"{body}</main></body></html>\n"
     )
 
 
-def _changes(changes: dict[str, int]) -> str:
+def _rules(report: Mapping[str, Any]) -> str:
+    rules = [item for item in report["suggestions"] if item["recipe"]]
+    return "<h2>Suggested for the recipe</h2>" + _grid(rules) if rules else ""
+
+
+def _findings(report: Mapping[str, Any]) -> str:
+    found = [item for item in report["suggestions"] if not item["recipe"]]
+    rest = f"<details><summary>{len(found) - 6} more</summary><p></p>{_grid(found[6:])}</details>" if found[6:] else ""
+    return "<h2>Worth a look</h2>" + _grid(found[:6]) + rest if found else ""
+
+
+def _grid(items: list[Mapping[str, Any]]) -> str:
+    return f'<div class="grid wide">{"".join(suggestion_card(item) for item in items)}</div>'
+
+
+def _cards(columns: Mapping[str, Mapping[str, Any]]) -> str:
+    return "".join(column_card(name, column) for name, column in columns.items())
+
+
+def _changes(changes: Mapping[str, int]) -> str:
     return escape(", ".join(f"{name} {count:,}" for name, count in changes.items()) or "as found")
-
-
-def _pairs(counts: dict[str, int]) -> list[list[Any]]:
-    return [[name, count] for name, count in counts.items()]
-
-
-def _column(name: str, column: dict[str, Any]) -> str:
-    total = max(column["valid"] + column["mismatched"] + column["missing"], 1)
-    parts = "".join(
-        f'<span class="{kind}" style="width:{100 * column[kind] / total:.2f}%" title="{kind}: {column[kind]:,}"></span>'
-        for kind in ("valid", "mismatched", "missing")
-    )
-    words = [f"{column['valid'] / total:.1%} valid"]
-    if column["mismatched"]:
-        words.append(f"{column['mismatched']:,} mismatched, such as {column['examples'][0]!r}")
-    if column["missing"]:
-        words.append(f"{column['missing']:,} missing{' (optional)' if column['optional'] else ''}")
-    words.append(f"{column['distinct']:,} distinct")
-    return (
-        f'<div class="card"><h3>{escape(name)}</h3><div class="quality">{parts}</div>'
-        f"<small>{escape(', '.join(words))}</small>{_bars(column['histogram'])}</div>"
-    )
-
-
-def _bars(pairs: list[list[Any]]) -> str:
-    if not pairs:
-        return ""
-    most = max((count for _, count in pairs), default=0) or 1
-    rows = "".join(
-        f'<tr><td>{escape(str(name))}</td><td><div class="bar" style="width:{100 * count / most:.1f}%"></div></td>'
-        f"<td>{count:,}</td></tr>"
-        for name, count in pairs
-    )
-    return f"<table>{rows}</table>"

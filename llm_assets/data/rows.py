@@ -33,6 +33,11 @@ def documents_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
+def joined_licence(*licences: str | None) -> str | None:
+    """The licence of a text made of several: theirs, by name."""
+    return " AND ".join(sorted({licence for licence in licences if licence})) or None
+
+
 class RepeatedIds:
     """Makes ids unique over all batches: two rows of one uri (a function defined twice) get ids of their own, in order.
 

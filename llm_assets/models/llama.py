@@ -109,9 +109,16 @@ def picked_loss(model: Any, batch: Mapping[str, torch.Tensor], label_smoothing: 
 
     Only those positions meet the LM head. Padding is on the right, so a causal model needs no mask.
     """
+    return states_loss(model, model.model(input_ids=batch["ids"], use_cache=False), batch, label_smoothing)
+
+
+def states_loss(
+    model: Any, output: Any, batch: Mapping[str, torch.Tensor], label_smoothing: float = 0.0
+) -> torch.Tensor:
+    """`picked_loss` from the output of the model's body."""
     import torch
 
-    states = model.model(input_ids=batch["ids"], use_cache=False).last_hidden_state
+    states = output.last_hidden_state
     logits = model.lm_head(states.flatten(0, 1)[batch["picked"]])
     losses = torch.nn.functional.cross_entropy(
         logits, batch["wanted"], reduction="none", label_smoothing=label_smoothing

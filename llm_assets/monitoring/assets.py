@@ -46,6 +46,8 @@ def monitoring_report(job: Job) -> Summary:
     state = traffic_state(job.recipe, job.home)
     deployed = job.versions["deployed_endpoint"].summary.metrics
     accuracy = deployed.get("accuracy" if deployed.get("decision") == "deploy" else "champion_accuracy")
+    if deployed.get("digest") != pointer["digest"]:
+        accuracy = None  # of another package than the one that is watched
     measured = measure(
         job.home,
         endpoint,

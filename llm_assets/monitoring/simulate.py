@@ -51,8 +51,8 @@ def simulate(
 ) -> dict[str, Any]:
     """Send `n` requests to the live endpoint and give feedback on a share of the replies; what came of it.
 
-    Without `shift` the texts are held-out ones (test and canary splits) of `documents`, by default of
-    cleaned_documents on main; with it, docstrings of `monitoring.shift_packages`, cleaned as the training
+    Without `shift` the texts are held-out ones (test and canary splits) of `documents`, by default of those that
+    the package being served was made from; with it, docstrings of `monitoring.shift_packages`, cleaned as the training
     data is. Of these, texts that were sent before are left out while there are enough others: a retrained
     model must not be asked what it was taught word for word (`repeated` counts those that were).
 
@@ -65,7 +65,8 @@ def simulate(
     endpoint = endpoint_of(recipe, home)
     if endpoint.health() is None:
         raise UserError(f"no endpoint answers at {endpoint.url}. Start it with `llm-assets up`.")
-    texts = shifted_texts(home, recipe) if shift else held_out_texts(documents or _published(home))
+    serving = (endpoint.current() or {}).get("digest")
+    texts = shifted_texts(home, recipe) if shift else held_out_texts(documents or documents_of(home, serving))
     seen = set(read_traffic(home)["text"]) if shift else set()
     fresh = [item for item in texts if item[0] not in seen]
     texts = fresh if len(fresh) >= n else texts
@@ -147,12 +148,17 @@ def _labelled(documents: Path, splits: Sequence[str] | None) -> list[tuple[str, 
     return [(row["text"], row["label"]) for row in sorted(rows, key=lambda row: row["id"])]
 
 
-def _published(home: Path) -> Path:
-    from resources.store import MAIN
+def documents_of(home: Path, digest: str | None) -> Path:
+    """The cleaned documents that the package `digest` was made from: their held-out texts are those it was not taught.
+
+    Those on main for a package that the store does not know. Raises UserError when there are none.
+    """
+    from resources.store import MAIN, lineage
     from resources.workspace import open_store
 
     store = open_store(home)
-    version = store.heads(MAIN).get("cleaned_documents")
+    package = next((v for v in store.versions("release_candidate") if v.data_version == digest), None)
+    version = (lineage(store, package) if package else store.heads(MAIN)).get("cleaned_documents")
     if version is None:
         raise UserError("cleaned_documents is not on main yet. Run `llm-assets run` first.")
     return store.checkout(version)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from llm_assets.config import Section
 from llm_assets.models.config import OptimizerConfig
+from llm_assets.training.mixing_config import Mixing
 
 
 class TrainingGates(Section):
@@ -28,6 +29,7 @@ class TrainingConfig(Section):
         0.85, gt=0, lt=1, description="share of the steps that are `route` where there are both tasks"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    mixing: Mixing | None = Field(None, description="`kind: mixup` or `kind: cutmix` of input embeddings; none: off")
     optimizer: OptimizerConfig = OptimizerConfig()
     validation_rows: int = Field(600, ge=10, description="validation rows of each task that measure the result")
     route_tokens: int = Field(12, ge=1, le=64, description="tokens of an answer to `route` at most")

@@ -12,6 +12,7 @@ from llm_assets.models.llama import picked_loss
 from llm_assets.models.loop import Curves, Loss, train_steps
 from llm_assets.training.config import TrainingConfig
 from llm_assets.training.instructions import Example
+from llm_assets.training.mixing import MixedBatches, mixed_loss
 
 if TYPE_CHECKING:
     import torch
@@ -100,14 +101,17 @@ def fine_tune(
 ) -> Curves:
     """Train `model` in place on `examples`; `config.steps` steps.
 
-    loss: (model, batch) -> scalar, instead of the weighted cross-entropy of the answers; see `AnswerBatches`.
+    loss: (model, batch) -> scalar, instead of the weighted cross-entropy of the answers; see `AnswerBatches`. With it
+    nothing is mixed (`config.mixing`).
     """
-    batches = AnswerBatches(tokenizer, examples, config, model.config.max_position_embeddings, seed)
+    limit = model.config.max_position_embeddings
+    plain = AnswerBatches(tokenizer, examples, config, limit, seed)
+    mixed = MixedBatches(plain, config.mixing, limit, seed) if config.mixing and not loss else None
 
     def answers(model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        return picked_loss(model, batch, config.label_smoothing)
+        return (mixed_loss if mixed else picked_loss)(model, batch, config.label_smoothing)
 
-    return train_steps(model, batches, loss or answers, config.optimizer, seed, progress)
+    return train_steps(model, mixed or plain, loss or answers, config.optimizer, seed, progress)
 
 
 def _shares(tasks: Sequence[str], route_share: float) -> dict[str, float]:

@@ -61,9 +61,10 @@ def changes(older: Mapping[str, Version], newer: Mapping[str, Version]) -> list[
 
 
 def moved_metrics(before: Version | None, after: Version | None) -> dict[str, tuple[Scalar | None, Scalar | None]]:
-    """metric -> its value before and after, where the two differ; None where there is none."""
+    """metric -> its value before and after, where the two differ; None where there is none. Speeds come last."""
     old, new = ((version.summary.metrics if version else {}) for version in (before, after))
-    return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
+    names = sorted({**old, **new}, key=lambda name: name.endswith(("_per_second", "_at", "_ms")))
+    return {name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
 
 
 def run_of(release: Release) -> str:

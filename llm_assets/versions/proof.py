@@ -19,7 +19,7 @@ from resources.store import ManagedStore, Version
 
 JOURNALS = "erasures"
 BINARY = {".safetensors", ".onnx", ".data", ".lock", ".pid"}  # weights and locks: no records of rows
-OURS = ("store", JOURNALS, ERASED)  # the store's contents are read as versions; the lists name ids by design
+OURS = ("store", "lakefs", JOURNALS, ERASED)  # a store's contents are read as versions; the lists name ids by design
 BATCH = 5_000
 NAME = re.compile(r"[0-9A-Za-z]+")  # ids and hashes, wherever in a text they are
 

@@ -16,6 +16,9 @@ from llm_assets.versions.fragments import Fragments, holds
 if TYPE_CHECKING:
     import dagster as dg
 
+# Under the state folder: pages and rows fetched before, and what models made of texts. They are filled again.
+CACHES = ("web", "sql", "cache")
+
 Matches = Callable[[Mapping[str, Any]], bool]
 
 
@@ -50,6 +53,10 @@ def purge_files(home: Path, matches: Matches) -> list[str]:
         replies |= gone
         if gone:
             done.append(f"{path.relative_to(home)}: {len(gone)} records removed")
+    for name in CACHES:
+        if (home / name).is_dir():
+            shutil.rmtree(home / name)
+            done.append(f"{name}: removed (a cache)")
     for path in sorted((home / "simulation").glob("*.json")):
         if any(matches({"text": text}) for text, _ in json.loads(path.read_text(encoding="utf-8"))):
             path.unlink()  # a cache: made again when it is needed

@@ -21,8 +21,8 @@ from llm_assets.materialize import process_mark
 from llm_assets.recipe import HOME_VARIABLE, OVERRIDES_VARIABLE, PROJECT, RECIPE_VARIABLE, Recipe, load_recipe
 from llm_assets.versions.diff import Pair, changed_files, environment_diff
 from llm_assets.versions.lineage import in_order
+from resources.dvc_store import DvcStore
 from resources.store import MAIN, ManagedStore, Version, lineage
-from resources.workspace import open_store
 
 RAW = "raw_documents"
 PERSONAL = ("feedback/pairs.jsonl", "erased.json")  # of the state folder: what else an asset may be made from
@@ -73,7 +73,7 @@ def reproduce(store: ManagedStore, home: Path, version: Version, only: bool = Fa
     folder = home / "work" / f"{process_mark()}-{uuid.uuid4().hex[:8]}"  # a dead process's is removed by the next run
     folder.mkdir(parents=True)
     try:
-        own = open_store(folder)
+        own = DvcStore(folder / "store")
         _copy_personal(home, folder)
         if (RAW in versions and not only) or version.asset == RAW:
             _recover_feedback(store.checkout(versions[RAW]), folder)
@@ -137,7 +137,7 @@ def recorded_recipe(version: Version) -> Recipe:
 
 def _compute(folder: Path, recipe: Recipe, assets: Sequence[str]) -> str:
     """Run the computation; why it ended early, or an empty text."""
-    document = recipe.model_dump(mode="json")
+    document = recipe.model_dump(mode="json") | {"store": {"kind": "dvc"}}
     for number, source in enumerate(recipe.data.sources):
         if isinstance(source, Feedback):
             document["data"]["sources"][number]["path"] = f"feedback/{number}.jsonl"

@@ -88,6 +88,20 @@ def test_a_reference_that_is_damaged_with_its_copy_is_named(store):
     assert store.find("raw", "raw-1") is None
 
 
+def test_nothing_is_collected_while_the_files_of_a_kept_version_are_unknown(store):
+    publish(store, "run/1", raw="1")
+    store.open_branch("run/2")
+    write(store, "run/2", "raw", "2", "raw-2")
+    head = store.heads(MAIN)["raw"]
+    harm(next(store.root.rglob(f"files/md5/*/{head.data_version[2:]}")), "flip")
+    with pytest.raises(UserError, match=f"{head.data_version} is to stay.*no content was removed"):
+        store.collect([])
+    assert texts(store, "run/2") == {"raw": "2"}
+    write(store, "run/2", "raw", "1", "raw-1")
+    assert store.collect([]).branches == ["run/1", "run/2"]
+    assert texts(store, MAIN) == {"raw": "1"}
+
+
 def test_a_lost_head_is_written_again(store):
     publish(store, "run/1", raw="1")
     (store.root / "repo.git" / "HEAD").unlink()
@@ -218,8 +232,8 @@ def test_a_kill_anywhere_leaves_all_whole_and_a_rerun_completes(store, kill):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", KILLS)
-def test_a_kill_at_each_file_operation(store, kill):
-    kill_everywhere(store, kill, stride=1)
+def test_a_kill_at_many_file_operations(store, kill):
+    kill_everywhere(store, kill, stride=5)
 
 
 def git(folder: Path, *arguments: str) -> str:

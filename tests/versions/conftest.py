@@ -50,7 +50,7 @@ def small(small_session, monkeypatch) -> Small:
 def copy(small_session, tmp_path, monkeypatch) -> Small:
     """A copy of the shared state, for a test that changes it."""
     made = Small(tmp_path)
-    shutil.copytree(small_session.home, made.home, copy_function=os.link)
+    shutil.copytree(small_session.home, made.home, copy_function=_copy)
     made.recipe.write_text(small_session.recipe.read_text())
     made.feedback = small_session.feedback
     for name, value in (made.environment | {"DAGSTER_HOME": "", "LLM_ASSETS_SET": "[]"}).items():
@@ -62,3 +62,11 @@ def copy(small_session, tmp_path, monkeypatch) -> Small:
 def store(tmp_path):
     """An empty store."""
     return open_store(tmp_path)
+
+
+def _copy(source: str, target: str) -> None:
+    """Contents are linked, as checkouts link them; what is written in place (databases, feedback) is copied."""
+    if "/store/cache/" in source or "/store/checkouts/" in source:
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)

@@ -11,6 +11,7 @@ from llm_assets.artifacts import DOCUMENTS, read_table
 from llm_assets.errors import UserError
 from llm_assets.versions.lineage import trace
 from llm_assets.versions.sightings import sightings
+from resources.workspace import open_store
 
 
 def test_a_table_is_traced_to_its_sources_and_licences(small):
@@ -90,3 +91,18 @@ def test_a_reply_is_traced_to_the_package_that_gave_it(store, tmp_path):
     found = trace(store, tmp_path, "chatcmpl-1")
     assert found.version.data_version == package.data_version and found.named.reply["text"] == "q"
     assert list(found.versions) == ["cleaned_documents", "release_candidate"]
+
+
+def test_simulated_requests_come_from_the_documents_of_the_package_being_served(tmp_path):
+    """By exact version: main has moved on."""
+    from llm_assets.monitoring.simulate import documents_of
+
+    home = tmp_path / "home"
+    store = open_store(home)
+    for name in ("a", "b"):
+        data = write_version(store, tmp_path, "cleaned_documents", rows={name: "test"})
+        write_version(store, tmp_path, "release_candidate", files={"model.onnx": name.encode()}, inputs=[data])
+        store.publish("run/by-hand", "run")
+    older = store.heads("v1")["release_candidate"].data_version
+    ids = lambda digest: read_table(documents_of(home, digest) / DOCUMENTS)["id"].to_pylist()  # noqa: E731
+    assert ids(older) == ["a"] and ids(None) == ["b"]

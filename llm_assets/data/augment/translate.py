@@ -1,0 +1,134 @@
+"""Back translation (Sennrich, Haddow and Birch, ACL 2016, arXiv:1511.06709) through checkpoints of one's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llm_assets.artifacts import Progress, no_progress
+from llm_assets.data.augment.cache import TextCache, folder_digest
+from llm_assets.data.augment.config import BackTranslation
+from llm_assets.errors import UserError
+
+Translate = Callable[[Sequence[str]], list[str]]
+
+
+def back_translate(
+    texts: Sequence[str], config: BackTranslation, cache: Path, progress: Progress = no_progress
+) -> list[str]:
+    """Each text in the other language and back; greedy or beam search, so equal texts and models give equal results.
+
+    cache: the SQLite file that keeps every translation by text and models. Raises UserError for a folder that is no
+    model.
+    """
+    there = _translated(texts, config, "forward", cache, lambda done, total, note="": progress(done / 2, total, note))
+    return _translated(
+        there, config, "back", cache, lambda done, total, note="": progress((total + done) / 2, total, note)
+    )
+
+
+def model_folder(config: BackTranslation, way: str) -> Path:
+    """The checked folder of one way ("forward" or "back")."""
+    folder = Path(getattr(config, way)).expanduser()
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"back_translation.{way} = {str(folder)!r}: no model there; it must be the folder of a seq2seq checkpoint "
+            "(config.json, model.safetensors, tokenizer) or of a CTranslate2 model (config.json, model.bin, tokenizer)"
+        )
+    return folder
+
+
+def _translated(texts: Sequence[str], config: BackTranslation, way: str, cache: Path, progress: Progress) -> list[str]:
+    """Batches are made of all texts before the cache is asked: what a batch is does not depend on what is known."""
+    folder = model_folder(config, way)
+    settings = {"model": folder_digest(folder), "beams": config.beams, "max_tokens": config.max_tokens}
+    known = TextCache(cache, settings)
+    found: dict[str, str] = {}
+    translate: Translate | None = None
+    order = sorted(set(texts), key=lambda text: (len(text), text))
+    try:
+        for start in range(0, len(order), config.batch_size):
+            batch = order[start : start + config.batch_size]
+            values = known.get(batch)
+            if any(value is None for value in values):
+                translate = translate or load_translator(folder, config)
+                values = [*translate(batch)]
+                known.put(batch, [value or "" for value in values])
+            found |= {text: value or "" for text, value in zip(batch, values, strict=True)}
+            progress(start + len(batch), len(order), f"back translation, {way}")
+    finally:
+        known.close()
+    return [found[text] for text in texts]
+
+
+def load_translator(folder: Path, config: BackTranslation) -> Translate:
+    """A function that translates a batch; the kind of model is told by its `config.json`."""
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if (folder / "model.bin").is_file() and "architectures" not in settings:
+        return _ctranslate2(folder, config)
+    return _transformers(folder, config)
+
+
+def _transformers(folder: Path, config: BackTranslation) -> Translate:
+    import torch
+    from transformers import AutoModelForSeq2SeqLM
+
+    from llm_assets.inference.quiet import quiet
+
+    tokenizer = _tokenizer(folder)
+    try:
+        with quiet():
+            model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype="float32").eval()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds no seq2seq checkpoint that can be loaded: {error}") from None
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    limit = int(getattr(model.config, "max_position_embeddings", 0) or 0) or config.max_tokens
+
+    def translate(texts: Sequence[str]) -> list[str]:
+        batch = tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True, max_length=limit).to(device)
+        with torch.inference_mode(), quiet():
+            ids = model.generate(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                max_new_tokens=min(config.max_tokens, limit - 1),
+                num_beams=config.beams,
+                do_sample=False,
+            )
+        return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+    return translate
+
+
+def _ctranslate2(folder: Path, config: BackTranslation) -> Translate:
+    try:
+        import ctranslate2
+    except ImportError:
+        raise UserError(f"{folder} is a CTranslate2 model: pip install 'llm-assets[ctranslate2]'") from None
+    tokenizer = _tokenizer(folder)
+    device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+    translator = ctranslate2.Translator(str(folder), device=device)
+
+    def translate(texts: Sequence[str]) -> list[str]:
+        sources = [tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"]) for text in texts]
+        results = translator.translate_batch(
+            sources, beam_size=config.beams, max_decoding_length=config.max_tokens, max_batch_size=config.batch_size
+        )
+        ids = [tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in results]
+        return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+    return translate
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    from llm_assets.inference.quiet import quiet
+
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"{folder}: its tokenizer cannot be loaded: {error}") from None

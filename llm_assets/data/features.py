@@ -1,0 +1,62 @@
+"""Texts as points: TF-IDF reduced by a truncated SVD (latent semantic analysis), for topics and for SMOTE."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FIT_ROWS, CHUNK = 20_000, 20_000
+
+
+def stable_draw(*parts: object) -> float:
+    """A number in [0, 1) from the hash of `parts`: the same in every process, whatever else was drawn before."""
+    digest = hashlib.sha256("\n".join(str(part) for part in parts).encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def sample_rows(count: int, limit: int, seed: int) -> list[int]:
+    """At most `limit` of `count` row numbers, in order, drawn by `seed`."""
+    import numpy as np
+
+    if count <= limit:
+        return list(range(count))
+    chosen: list[int] = np.sort(np.random.default_rng(seed).permutation(count)[:limit]).tolist()
+    return chosen
+
+
+def text_features(texts: Sequence[str], dimensions: int, seed: int) -> tuple[np.ndarray, list[list[str]]]:
+    """(float64 [texts, d <= dimensions] of unit or zero length; of each row its three heaviest words).
+
+    Fitted on at most `FIT_ROWS` texts, in one thread, so that equal texts give equal bits on any number of cores.
+    """
+    import numpy as np
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+    from threadpoolctl import threadpool_limits
+
+    vectorizer = TfidfVectorizer(
+        sublinear_tf=True, min_df=2 if len(texts) >= 50 else 1, max_features=20_000, stop_words="english"
+    )
+    sample = [texts[row] for row in sample_rows(len(texts), FIT_ROWS, seed)]
+    try:
+        matrix = vectorizer.fit_transform(sample)
+    except ValueError:  # no word is left of these texts
+        return np.zeros((len(texts), 1)), [[] for _ in texts]
+    words = vectorizer.get_feature_names_out()
+    with threadpool_limits(1):
+        width = min(dimensions, matrix.shape[1] - 1, matrix.shape[0] - 1)
+        svd = TruncatedSVD(width, random_state=seed).fit(matrix) if width >= 2 else None
+        points, heaviest = [], []
+        for start in range(0, len(texts), CHUNK):
+            part = vectorizer.transform(texts[start : start + CHUNK])
+            points.append(normalize(svd.transform(part) if svd else part.toarray()))
+            for row in range(part.shape[0]):
+                values = part.data[part.indptr[row] : part.indptr[row + 1]]
+                places = part.indices[part.indptr[row] : part.indptr[row + 1]]
+                heaviest.append([str(words[places[at]]) for at in np.lexsort((places, -values))[:3]])
+    return np.vstack(points), heaviest
