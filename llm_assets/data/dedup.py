@@ -9,11 +9,13 @@ Signatures come batch by batch. Some eighty bytes a row stay in memory; bands an
 
 from __future__ import annotations
 
+import os
 import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 BAND_ROWS = 5  # 25 bands of 5 at 125 values: a pair at 0.8 is missed once in 20,000, one at 0.3 is looked at once in 16
 LONG_BUCKET = 64
+BATCH_ROWS = 1000
 REASONS = ("exact_duplicate", "same_start", "near_duplicate")
 
 
@@ -109,8 +112,8 @@ def find_duplicates(
     column = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
     with tempfile.TemporaryDirectory(prefix="llm-assets-dedup-") as folder:
         index = DuplicateIndex(Path(folder), config)
-        for start in range(0, len(column), 2000):
-            part = column.slice(start, 2000)
+        for start in range(0, len(column), BATCH_ROWS):
+            part = column.slice(start, BATCH_ROWS)
             index.add(signatures(part, config, seed), np.zeros(len(part), dtype=np.int8))
         found = index.duplicates(progress)
     columns = (found.row.tolist(), found.of.tolist(), found.reason.tolist(), found.similarity.tolist())
@@ -177,8 +180,8 @@ class DuplicateIndex:
             @lru_cache(maxsize=20_000)
             def grams(place: int) -> np.ndarray:
                 row = order[place]
-                stream.seek(int(offsets[row]) * 8)
-                return np.fromfile(stream, dtype=np.uint64, count=int(offsets[row + 1] - offsets[row]))
+                begin, end = int(offsets[row]) * 8, int(offsets[row + 1]) * 8
+                return np.frombuffer(os.pread(stream.fileno(), end - begin, begin), dtype=np.uint64)
 
             begin = 0
             for number, end in enumerate(ends.tolist()):
@@ -250,7 +253,7 @@ def _most_similar(
         if min(mine.size, theirs.size) < threshold * max(mine.size, theirs.size):
             continue
         both = np.concatenate([mine, theirs])
-        both.sort()
+        both.sort(kind="stable")  # which merges two sorted runs
         shared = int(np.count_nonzero(both[1:] == both[:-1]))
         similarity = shared / (mine.size + theirs.size - shared)
         if similarity >= threshold:
@@ -266,7 +269,8 @@ def _bands(values: np.ndarray, offsets: np.ndarray, num_perm: int, seed: int) ->
     if not rows:
         return np.zeros((0, count), dtype=np.uint64)
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(values, offsets.astype(np.uint64), num_perm, seed)
-    parts = np.asarray(matrix.to_rows(), dtype=np.uint32)[:, : count * BAND_ROWS].reshape(rows, count, BAND_ROWS)
+    flat = np.fromiter(chain.from_iterable(matrix.to_rows()), dtype=np.uint32, count=rows * num_perm)
+    parts = flat.reshape(rows, num_perm)[:, : count * BAND_ROWS].reshape(rows, count, BAND_ROWS)
     bands = np.zeros((rows, count), dtype=np.uint64)
     for place in range(BAND_ROWS):
         bands = mix(bands * MULTIPLIER + parts[:, :, place].astype(np.uint64))
