@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -11,7 +13,6 @@ from llm_assets.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-IDLE_SECONDS = 60  # then a worker ends by itself, so none outlives a killed parent for long
 
 
 def cores() -> int:
@@ -32,7 +33,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int
     from loky.process_executor import BrokenProcessPool
 
     pool = ProcessPoolExecutor(
-        workers, timeout=IDLE_SECONDS, initializer=_one_thread, env={"OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1"}
+        workers, initializer=_begin, initargs=(os.getpid(),), env={"OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1"}
     )
     try:
         waiting: deque = deque()
@@ -51,8 +52,16 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int
         pool.shutdown(kill_workers=True)
 
 
-def _one_thread() -> None:
-    """Processes share the cores; threads inside them would only compete."""
+def _begin(parent: int) -> None:
+    """In a new worker: one thread, since processes share the cores, and an end with the process that started it."""
     import pyarrow as pa
 
     pa.set_cpu_count(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """A killed parent cannot tell its workers, which would wait for work for ever."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
