@@ -129,7 +129,9 @@ def _materialize(
             summary = compute(job)
             work_seconds = time.monotonic() - begun
             if summary.samples:
-                write_json(summary.samples, out / SAMPLES)
+                columns = list(dict.fromkeys(name for row in summary.samples for name in row))
+                rows = [[row.get(name, "") for name in columns] for row in summary.samples]
+                write_json({"columns": columns, "rows": rows}, out / SAMPLES)
             metadata = {
                 "summary": summary.to_json(),
                 "run": context.run.run_id,
@@ -216,11 +218,20 @@ def process_alive(mark: str) -> bool:
 
 
 def _shown(version: Version, store: VersionStore, branch: str, reused: bool) -> dict[str, Any]:
-    """The metadata a person sees on the materialization."""
+    """The metadata a person sees on the materialization: what to look at, then what to read, then what it is."""
     from llm_assets.pictures import bar_chart, line_chart, share_chart, table
 
-    summary = version.summary
-    shown: dict[str, Any] = {
+    summary, samples = version.summary, store.checkout(version) / SAMPLES
+    pictures = {title: line_chart(title, points) for title, points in summary.curves.items() if points}
+    pictures |= {title: bar_chart(title, values) for title, values in summary.bars.items() if values}
+    pictures |= {title: share_chart(title, some) for title, some in summary.shares.items() if some}
+    pictures |= {title: table(rows) for title, rows in summary.tables.items() if rows}
+    if samples.exists():
+        stored = read_json(samples)  # JSON objects here have sorted keys; the columns have an order of their own
+        pictures["samples"] = table([dict(zip(stored["columns"], row, strict=True)) for row in stored["rows"]])
+    if summary.note:
+        pictures = {"note": summary.note} | pictures
+    identity: dict[str, Any] = {
         "dagster/uri": f"store://{version.asset}@{version.data_version}",
         "version": version.data_version,
         "commit": version.commit,
@@ -230,20 +241,9 @@ def _shown(version: Version, store: VersionStore, branch: str, reused: bool) -> 
         "work_seconds": version.metadata["work_seconds"],
     }
     if "rows" in summary.metrics:
-        shown["dagster/row_count"] = int(summary.metrics["rows"])
-    shown |= {name: value for name, value in summary.metrics.items() if name not in shown}
-    shown |= {
-        title: dg.MetadataValue.md(line_chart(title, points)) for title, points in summary.curves.items() if points
-    }
-    shown |= {title: dg.MetadataValue.md(bar_chart(title, values)) for title, values in summary.bars.items() if values}
-    shown |= {title: dg.MetadataValue.md(share_chart(title, some)) for title, some in summary.shares.items() if some}
-    shown |= {title: dg.MetadataValue.md(table(rows)) for title, rows in summary.tables.items() if rows}
-    samples = store.checkout(version) / SAMPLES
-    if samples.exists():
-        shown["samples"] = dg.MetadataValue.md(table(read_json(samples)))
-    if summary.note:
-        shown["note"] = dg.MetadataValue.md(summary.note)
-    return shown
+        identity["dagster/row_count"] = int(summary.metrics["rows"])
+    looked_at = {title: dg.MetadataValue.md(text) for title, text in pictures.items()}
+    return looked_at | {name: value for name, value in summary.metrics.items() if name not in looked_at} | identity
 
 
 def _lineage(version: Version) -> str:

@@ -129,7 +129,7 @@ def test_what_is_recorded_is_enough_to_make_it_again_and_quotes_no_row(world):
     assert version.metadata["external"] == "one" and version.metadata["run"] == result.run_id
     assert version.metadata["files"].keys() == {"half.txt", "samples.json", "text.txt"}
     assert version.summary.samples == []
-    assert read_json(world.store.checkout(version) / SAMPLES) == [{"text": "one"}]
+    assert read_json(world.store.checkout(version) / SAMPLES) == {"columns": ["text"], "rows": [["one"]]}
     shown = {e.step_key: e.materialization.metadata for e in result.get_asset_materialization_events()}
     assert "one" in shown["source"]["samples"].value
     assert version.data_version[:12] in shown["model"]["lineage"].value
