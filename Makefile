@@ -1,7 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test test-slow bench-store bench-imbalance bench-augmentation lint types setup clean
+.PHONY: run test test-slow bench-store bench-imbalance bench-augmentation bench-cleaning lint types setup clean
 
 run: setup
 	@exec $(BIN)/llm-assets up
@@ -43,6 +43,16 @@ setup: .venv/.ready
 	$(PYTHON) -m venv .venv/dvc
 	.venv/dvc/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-dvc.txt dvc
 	@touch $@
+
+# The peers that cleaning is compared with pin other versions than the product.
+.venv/bench/.ready: constraints-bench.txt | setup
+	$(PYTHON) -m venv .venv/bench
+	.venv/bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-bench.txt datatrove datasketch spacy regex ftfy
+	@touch $@
+
+# Documents a second beside datatrove and datasketch: about five minutes.
+bench-cleaning: setup .venv/bench/.ready
+	PYTHONPATH=. $(BIN)/python benchmarks/cleaning.py
 
 clean:
 	rm -rf .venv .llm_assets

@@ -1,4 +1,4 @@
-"""The other side of `cleaning.py`: datatrove's filters and datasketch's MinHash, run by the Python they are installed in.
+"""The other side of `cleaning.py`: datatrove's filters and datasketch's MinHash, where they are installed.
 
     python cleaning_peers.py rules TEXTS.json PROCESSES     the four quality filters, in FineWeb's order
     python cleaning_peers.py minhash TEXTS.json             MinHash LSH over word 3-grams, candidates verified

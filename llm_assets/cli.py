@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -147,6 +148,34 @@ def retrain(recipe: RecipeOption = None, overrides: SetOption = None) -> None:
         outcome = run_graph()
     print_outcome(outcome)
     raise typer.Exit(0 if outcome.success else 1)
+
+
+@app.command("openrefine-apply")
+def openrefine_apply(
+    history: Annotated[Path, typer.Argument(help="Operation history exported by OpenRefine (JSON).")],
+    table: Annotated[Path, typer.Argument(help="Table: .csv, .tsv, .jsonl or .parquet.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it (default: NAME-refined).")] = None,
+) -> None:
+    """Replay an OpenRefine operation history over a table; what cannot be replayed is refused by name first."""
+    from llm_assets.data.openrefine.apply import apply_history, print_replay
+
+    print_replay(apply_history(history, table, out))
+
+
+@app.command("tidy-table")
+def tidy_table(
+    table: Annotated[Path, typer.Argument(help="Table: .csv, .tsv, .jsonl or .parquet.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the rows that stay are written.")],
+    rejected: Annotated[Path | None, typer.Option(help="Where the others are written, each with its reason.")] = None,
+    recipe: RecipeOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Standard forms, missing values, repairs and duplicate records of a table, as the recipe's data.table says."""
+    from llm_assets.data.tabular import print_steps, tidy_file
+    from llm_assets.recipe import find_recipe, load_recipe
+
+    config = load_recipe(find_recipe(recipe or "demo"), overrides or []).data.table
+    print_steps(tidy_file(table, out, rejected, config))
 
 
 @app.command()

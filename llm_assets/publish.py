@@ -29,6 +29,33 @@ def publish_run(run: dg.DagsterRun, store: VersionStore) -> Release | None:
     return store.publish(branch, f"{branch}\n\nrun: {run.run_id}\njob: {run.job_name}")
 
 
+def ungated(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    """The blocking gates that have not passed on what a run, or the runs it goes on from, has made.
+
+    A gate that failed fails its run; one that was deselected when the run was started says nothing at all.
+    """
+    from llm_assets.definitions import defs
+
+    group = instance.get_run_group(run.run_id)
+    entries = [entry for one in (group[1] if group else [run]) for entry in instance.all_logs(one.run_id)]
+    made: set[dg.AssetKey] = set()
+    passed: set[dg.AssetCheckKey] = set()
+    for entry in sorted(entries, key=lambda entry: entry.timestamp):
+        event = entry.dagster_event
+        if event is None:
+            continue
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
+            made.add(event.asset_key)
+            passed = {key for key in passed if key.asset_key != event.asset_key}
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            if evaluation.passed:
+                passed.add(evaluation.asset_check_key)
+    graph = defs.resolve_asset_graph()
+    blocking = {key for key in graph.get_check_keys_for_assets(made) if graph.get(key).blocking}
+    return sorted(f"{key.asset_key.to_user_string()}: {key.name}" for key in blocking - passed)
+
+
 def report_versions(instance: dg.DagsterInstance, versions: Mapping[str, Version], why: str) -> None:
     """Tell Dagster which versions `main` holds, where no run has just made them; each asset's page then says so.
 

@@ -14,10 +14,16 @@ def publish_sensor() -> dg.SensorDefinition:
         description="Moves `main` to what a run made, all of it at once, when every gate of the run has passed.",
     )
     def publish(context: dg.RunStatusSensorContext) -> dg.SkipReason:
-        from llm_assets.publish import RELEASE_TAG, publish_run
+        from llm_assets.publish import RELEASE_TAG, publish_run, ungated
         from llm_assets.recipe import home_folder
         from resources.workspace import open_store
 
+        missing = ungated(context.instance, context.dagster_run)
+        if missing:
+            return dg.SkipReason(
+                f"not published: gates that did not run, or did not pass: {', '.join(missing)}. Materialize the assets "
+                "with their checks."
+            )
         release = publish_run(context.dagster_run, open_store(home_folder()))
         if release is not None:
             context.instance.add_run_tags(context.dagster_run.run_id, {RELEASE_TAG: release.name})

@@ -42,12 +42,14 @@ def raw_documents(job: Job) -> Summary:
     return acquire_documents(job.recipe.data.sources, job.home, job.out, job.progress)
 
 
-def _evaluation_state(recipe: Recipe, home: Path) -> str:
-    """The texts to decontaminate against are no asset: what they are is part of what the result depends on."""
+def _clean_state(recipe: Recipe, home: Path) -> str:
+    """The texts to decontaminate against and an OpenRefine history are no assets, but the result depends on them."""
+    from llm_assets.data.clean import clean_state
     from llm_assets.data.sources.state import sources_state
 
-    wanted = recipe.data.clean.decontaminate
-    return sources_state(wanted.against, home) if wanted.enabled else ""
+    config = recipe.data.clean
+    against = config.decontaminate.against if config.decontaminate.enabled else []
+    return clean_state(config) + sources_state(against, home)
 
 
 @artifact_asset(
@@ -57,14 +59,15 @@ def _evaluation_state(recipe: Recipe, home: Path) -> str:
     kinds={"python", "parquet"},
     code_version="2",
     seconds=20,
-    external_state=_evaluation_state,
+    external_state=_clean_state,
 )
 def cleaned_documents(job: Job) -> Summary:
     """Repaired, filtered, deduplicated and split documents, and `rejected.parquet` with a reason for each that went.
 
-    The steps of `data.clean`, in turn: repair, rules of one's own, markup, white space, masks, spelling, personal data,
-    length, language, quality; then, over all documents, duplicates (so none lies across two splits), label errors and
-    contamination. Kept and rejected rows together are the raw ones, always. Look at the seconds and rejects by step.
+    The steps of `data.clean`, in turn: an OpenRefine history, repair, rules of one's own, markup, white space, masks,
+    spelling, personal data, length, language, quality; then, over all documents, spellings of labels, duplicates (so
+    none lies across two splits), label errors and contamination. Kept and rejected rows together are the raw
+    ones, always. Look at the seconds and rejects by step.
     """
     from llm_assets.data.acquire import read_sources
     from llm_assets.data.clean import clean_documents

@@ -30,11 +30,20 @@ from llm_assets.artifacts import (
 from llm_assets.data.clean_batch import clean_batch
 from llm_assets.data.clean_summary import Totals, clean_summary
 from llm_assets.data.config import CleanConfig
-from llm_assets.data.corpus_steps import Rejects, Relabelled, decontamination, duplicates, label_errors
+from llm_assets.data.corpus_steps import (
+    Rejects,
+    Relabelled,
+    decontamination,
+    duplicates,
+    label_errors,
+    label_spellings,
+)
 from llm_assets.data.dedup import DuplicateIndex
 from llm_assets.data.executor import cores, in_order
+from llm_assets.data.openrefine.documents import STEP, history_state, replay_batches
 from llm_assets.data.rows import TableWriter
-from llm_assets.data.steps import Report, Step, run_step
+from llm_assets.data.sources.read import PROJECT
+from llm_assets.data.steps import Report, Step, in_row_order, run_step
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -100,7 +109,7 @@ def clean_batches(
         TableWriter(out / REJECTED, rejected_schema()) as rejected,
         TableWriter(out / DOCUMENTS, document_schema()) as documents,
     ):
-        waiting = _first_pass(batches, total, Path(folder), config, seed, rejected, progress, workers)
+        waiting = _replayed_first_pass(batches, total, Path(folder), config, seed, rejected, progress, workers)
         totals = _second_pass(waiting, config, seed, documents, rejected, evaluation, progress)
     lost = waiting.rows_in - totals.rows - sum(report.rejected for report in totals.reports.values())
     if lost or waiting.rows_in != total:
@@ -135,6 +144,36 @@ class _Waiting:
 
 
 NARROW = ("id", "label", "split", "source")
+
+
+def _replayed_first_pass(
+    batches: Iterable[pa.RecordBatch],
+    total: int,
+    folder: Path,
+    config: CleanConfig,
+    seed: int,
+    rejected: TableWriter,
+    progress: Progress,
+    workers: int,
+) -> _Waiting:
+    """The first pass, behind the OpenRefine history where there is one."""
+    if not config.openrefine:
+        return _first_pass(batches, total, folder, config, seed, rejected, progress, workers)
+    report = Report()
+    # What it removes is written after the rest: when a batch is asked for depends on the number of processes.
+    with TableWriter(folder / REJECTED, rejected_schema()) as removed:
+        replayed = replay_batches(batches, PROJECT / config.openrefine, report, removed.write, BATCH_ROWS)
+        waiting = _first_pass(replayed, total, folder, config, seed, rejected, progress, workers)
+    for batch in read_table(folder / REJECTED).to_batches():
+        rejected.write(batch)
+    waiting.reports = {STEP: report, **waiting.reports}
+    waiting.rows_in += report.rejected
+    return waiting
+
+
+def clean_state(config: CleanConfig) -> str:
+    """What changes when a file that cleaning reads does."""
+    return history_state(PROJECT / config.openrefine) if config.openrefine else ""
 
 
 def _first_pass(
@@ -177,6 +216,12 @@ def _second_pass(
 ) -> Totals:
     """Judge over all documents, then run what was found over them, batch by batch."""
     totals, narrow, relabelled = Totals(waiting.rows_in, waiting.reports), waiting.narrow(), Relabelled()
+    spelled = Relabelled()
+    if config.labels.merge != "none":
+        narrow, totals.label_merges = _timed(totals, "labels", lambda: label_spellings(narrow, spelled, config.labels))
+        report_labels = totals.reports["labels"]
+        report_labels.rows_in = report_labels.kept = narrow.num_rows
+        report_labels.changed = len(spelled.labels)
 
     def report(done: float, total: float, note: str = "") -> None:
         progress(70 + 20 * done / total, 100, note)
@@ -184,13 +229,13 @@ def _second_pass(
     judged: list[Rejects] = [
         _timed(totals, "duplicates", lambda: duplicates(narrow, waiting.index, relabelled, report))
     ]
-    gone = judged[0].rows
+    repeated = judged[0].rows
     if config.label_errors.enabled:
         progress(90, 100, "label errors")
         drop, count = _timed(
             totals,
             "label_errors",
-            lambda: label_errors(narrow, waiting.batches, gone, config.label_errors, relabelled, seed),
+            lambda: label_errors(narrow, waiting.batches, repeated, config.label_errors, relabelled, seed),
         )
         judged.append(drop)
         totals.label_errors = count
@@ -201,31 +246,35 @@ def _second_pass(
             _timed(
                 totals,
                 "decontaminate",
-                lambda: decontamination(waiting.batches, gone, config.decontaminate, evaluation),
+                lambda: decontamination(waiting.batches, repeated, config.decontaminate, evaluation),
             )
         )
     first = 0
     for batch in waiting.batches():
         numbers = np.arange(first, first + batch.num_rows)
         first += batch.num_rows
-        batch = relabelled.apply(batch, int(numbers[0]) if len(numbers) else 0)
+        for labels in (spelled, relabelled):
+            batch = labels.apply(batch, int(numbers[0]) if len(numbers) else 0)
+        kept, gone = batch, []
         for found in judged:
-            batch = _run(found.step(numbers), batch, rejected, totals)
+            kept, rejects = _run(found.step(numbers), kept, totals)
+            gone.append(rejects)
             numbers = numbers[~found.among(numbers)]
         for step in steps:
-            batch = _run(step, batch, rejected, totals)
-        kept = batch.select(document_schema().names)
+            kept, rejects = _run(step, kept, totals)
+            gone.append(rejects)
+        rejected.write(in_row_order(gone, batch))
+        kept = kept.select(document_schema().names)
         documents.write(kept)
         totals.see(kept)
         progress(95 + 5 * first / max(narrow.num_rows, 1), 100, "writing")
     return totals
 
 
-def _run(step: Step, batch: pa.RecordBatch, rejected: TableWriter, totals: Totals) -> pa.RecordBatch:
+def _run(step: Step, batch: pa.RecordBatch, totals: Totals) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     kept, gone, report = run_step(step, batch)
-    rejected.write(gone)
     totals.reports.setdefault(step.name, Report()).add(report)
-    return kept
+    return kept, gone
 
 
 def _timed(totals: Totals, name: str, judge: Callable[[], Judged]) -> Judged:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_assets.artifacts import document_schema, rejected_schema
+from llm_assets.artifacts import document_schema
 from llm_assets.data.config import CleanConfig, SplitConfig
 from llm_assets.data.dedup import Signatures, signatures
 from llm_assets.data.pii import pii_step
@@ -17,7 +17,7 @@ from llm_assets.data.rows import text_hash
 from llm_assets.data.sentences import split_summary
 from llm_assets.data.spelling import spelling_step
 from llm_assets.data.split import split_of
-from llm_assets.data.steps import RAW, Report, Step, run_step, with_column
+from llm_assets.data.steps import RAW, Report, Step, in_row_order, run_step, with_column
 from llm_assets.data.text_steps import language_step, length_step, text_steps
 
 if TYPE_CHECKING:
@@ -62,20 +62,13 @@ def clean_batch(config_json: str, seed: int, batch: pa.RecordBatch) -> Cleaned:
     config, steps = _plan(config_json)
     batch = pa.record_batch([batch[name] for name in document_schema().names], schema=document_schema())
     batch = batch.append_column(RAW, batch["text"])
-    rejected, reports = [], {}
+    kept, rejected, reports = batch, [], {}
     for step in steps:
-        batch, gone, reports[step.name] = run_step(step, batch)
+        kept, gone, reports[step.name] = run_step(step, kept)
         rejected.append(gone)
-    rank = np.array([RANK.get(split, 1) for split in batch["split"].to_pylist()], dtype=np.int8)
-    found = signatures(batch["text"], config.near_duplicates, seed)
-    gone = pa.Table.from_batches(rejected, rejected_schema()).combine_chunks().to_batches()
-    return Cleaned(
-        _finished(batch, config.split),
-        gone[0] if gone else rejected[0],
-        reports,
-        found,
-        rank,
-    )
+    rank = np.array([RANK.get(split, 1) for split in kept["split"].to_pylist()], dtype=np.int8)
+    found = signatures(kept["text"], config.near_duplicates, seed)
+    return Cleaned(_finished(kept, config.split), in_row_order(rejected, batch), reports, found, rank)
 
 
 @lru_cache(maxsize=4)

@@ -26,6 +26,7 @@ class Totals:
     rows: int = 0
     with_summary: int = 0
     label_errors: int = 0
+    label_merges: dict[str, float] = field(default_factory=dict)  # "old → new" to rows
     splits: Counter[str] = field(default_factory=Counter)
     labels: Counter[str | None] = field(default_factory=Counter)
     places: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
@@ -103,6 +104,7 @@ def clean_summary(totals: Totals, seconds: float) -> Summary:
             "Rows per split": dict(totals.splits.most_common()),
             "Rows per label": {str(label or "(none)"): count for label, count in totals.labels.most_common(30)},
             "Rejected, by reason": dict(reasons.most_common()),
+            "Labels merged": totals.label_merges,
             "Rows changed, by step": {name: report.changed for name, report in reports.items() if report.changed},
             "Seconds, by step": {name: round(report.seconds, 3) for name, report in reports.items()},
         },

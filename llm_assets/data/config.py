@@ -23,6 +23,7 @@ from llm_assets.data.sources.config import InstalledPackages as InstalledPackage
 from llm_assets.data.sources.config import Source as Source
 from llm_assets.data.sources.config import Sql as Sql
 from llm_assets.data.sources.config import Web as Web
+from llm_assets.data.table_config import LabelsConfig, TableConfig
 
 
 class LanguageConfig(Section):
@@ -88,6 +89,11 @@ class DecontaminateConfig(Section):
 class CleanConfig(Section):
     """Repair, rules and duplicates. The steps run in the order of these keys."""
 
+    openrefine: str | None = Field(
+        default=None,
+        description="an operation history exported by OpenRefine (Undo / Redo, Extract), replayed over the raw "
+        "documents first; a relative path starts at the project's folder",
+    )
     repair: bool = Field(
         default=True, description="mend mojibake, entities, control and zero-width characters, line ends"
     )
@@ -110,6 +116,7 @@ class CleanConfig(Section):
     max_chars: int = Field(default=20_000, ge=1, description="longer texts are rejected")
     language: LanguageConfig = LanguageConfig()
     quality: QualityConfig = QualityConfig()
+    labels: LabelsConfig = LabelsConfig()
     near_duplicates: NearDuplicateConfig = NearDuplicateConfig()
     label_errors: LabelErrorsConfig = LabelErrorsConfig()
     decontaminate: DecontaminateConfig = DecontaminateConfig()
@@ -129,4 +136,5 @@ class DataConfig(Section):
     clean: CleanConfig = CleanConfig()
     augment: AugmentConfig = AugmentConfig()
     balance: Balance = Weights()
+    table: TableConfig = Field(default=TableConfig(), description="what `llm-assets tidy-table` does to a table")
     card: CardConfig = CardConfig()

@@ -19,6 +19,7 @@ from llm_assets.data.decontaminate import decontaminate_step, evaluation_ngrams
 from llm_assets.data.dedup import REASONS, DuplicateIndex, DuplicateRows
 from llm_assets.data.sources.feedback import FEEDBACK
 from llm_assets.data.steps import Outcome, Step, with_column
+from llm_assets.data.table_config import LabelsConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,6 +110,18 @@ def duplicates(
 def _said(found: DuplicateRows, like: pa.Array, taken: set[int], number: int) -> tuple[str, str]:
     detail = f"{found.similarity[number]:.2f} like {like[number].as_py()}"
     return REASONS[found.reason[number]], detail + ("; its label was taken over" if number in taken else "")
+
+
+def label_spellings(narrow: pa.Table, spelled: Relabelled, config: LabelsConfig) -> tuple[pa.Table, dict[str, float]]:
+    """(narrow with one spelling a label, "old → new" to rows); the rows that change are put into `spelled`."""
+    from llm_assets.data.labels import STEP, merge_labels
+
+    merged, merges = merge_labels(narrow, config)
+    before, after = narrow["label"].to_pylist(), merged["label"].to_pylist()
+    changes = ((row, new) for row, (old, new) in enumerate(zip(before, after, strict=True)) if old != new)
+    spelled.labels.update({row: (new, STEP) for row, new in changes})
+    shown = {f"{old} → {merge.label}": float(rows) for merge in merges for old, rows in merge.spellings.items()}
+    return merged, shown
 
 
 def label_errors(

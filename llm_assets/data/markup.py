@@ -7,8 +7,15 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffe\uffff]")
+# What ftfy's rules other than that for encodings change: entities, escapes, C1 and other controls, line and paragraph
+# separators, ligatures, surrogates.
+UNUSUAL = re.compile(
+    r"[&\x00-\x08\x0b-\x0d\x0e-\x1f\x7f-\x9f\u0132\u0133\u0149\u01c4-\u01cc\u01f1-\u01f3\u2028\u2029\u206a-\u206f"
+    r"\ud800-\udfff\ufb00-\ufb06\ufeff\ufff9-\ufffc]"
+)
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)+")
 
@@ -45,13 +52,17 @@ DROPPED_ARGUMENTS = {"code", "code-block", "sourcecode", "ipython", "plot", "ima
 def repair_text(text: str) -> str:
     """Mojibake, entities, control and zero-width characters, line ends.
 
-    `ftfy` (a 0.1 ms call) is asked only where it can matter: text beyond ASCII. Its punctuation and width rules are
-    off: a typographic quote is no damage.
+    `ftfy` (a 0.1 ms call) is asked only where it can matter: text beyond ASCII that its own test calls bad, or that
+    has a character its other rules look for. Its punctuation and width rules are off: a typographic quote is no damage.
     """
     if not text.isascii():
         import ftfy
+        from ftfy.badness import is_bad
 
-        text = ftfy.fix_text(text, uncurl_quotes=False, fix_character_width=False, normalization="NFC")
+        if UNUSUAL.search(text) or is_bad(text):
+            text = ftfy.fix_text(text, uncurl_quotes=False, fix_character_width=False, normalization="NFC")
+        else:
+            text = unicodedata.normalize("NFC", text)
     elif "&" in text and "<" not in text:
         text = html.unescape(text)
     if "\x1b" in text:

@@ -14,6 +14,7 @@ from llm_assets.data.profile_counts import Counted, Counts, Numbers
 from llm_assets.data.profile_histograms import frequent_bars, histogram, outliers, spread
 from llm_assets.data.profile_labels import near_spellings
 from llm_assets.data.profile_patterns import LONGEST, pattern_keys, pattern_of
+from llm_assets.data.profile_policies import merging
 from llm_assets.data.profile_types import CLEAN, FORMS, NUMERIC, Kind, choose_kind, match_forms
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class ColumnProfile:
         numeric = kind.name in NUMERIC and self.numbers.values.size > 0
         measured, of = (self.numbers, "values") if numeric else (self.lengths, "lengths")
         ordered = numeric or kind.name in ("text", "url", "e-mail", "identifier", "list", "object", "phone")
+        spellings = near_spellings(counted.frequent) if kind.name == "category" and counted.complete else []
         return {
             "type": kind.name,
             "evidence": round(kind.share, 6),
@@ -130,7 +132,8 @@ class ColumnProfile:
             "outliers": outliers(measured, of) if ordered else None,
             "patterns": patterns,
             "pattern_count": shapes.distinct,
-            "spellings": near_spellings(counted.frequent) if kind.name == "category" and counted.complete else [],
+            "spellings": spellings,
+            "merging": merging(counted.frequent, spellings),
             "spaces": self.spaces,
             "unclean": self.unclean,
             "prose": round((self.long + self.wordy) / max(present, 1), 6),

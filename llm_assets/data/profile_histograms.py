@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ BINS = 16
 OTHERS = "others: "  # starts the name of the bar of all values that have none of their own
 FENCE = 3.0  # interquartile ranges beyond the quartiles: Tukey's "far out" (Exploratory Data Analysis, 1977)
 HEAVY_TAIL = 8.0  # a positive column whose upper half spans this many times its lower half is drawn on a log scale
+LARGEST = sys.float_info.max
 
 
 def histogram(numbers: Numbers, grouped: bool = True) -> list[list[Any]]:
@@ -28,13 +30,14 @@ def histogram(numbers: Numbers, grouped: bool = True) -> list[list[Any]]:
         return [[_short(value, grouped), int(count)] for value, count in zip(values, counts, strict=True)]
     median = numbers.quantiles([0.5])[0]
     if low >= 0 and high - median > HEAVY_TAIL * max(median - low, 1e-300) and high > 16:
-        last = math.floor(math.log2(high)) + 1
+        last = min(math.floor(math.log2(high)) + 1, 1023)  # the greatest power of two that a float holds
         edges = [0.0, *(2.0**power for power in range(max(_first_power(values), last - BINS + 1), last + 1))]
     else:
-        step = _round_step((high - low) / BINS, whole)
+        step = _round_step(high / BINS - low / BINS, whole)
         start = math.floor(low / step)
         end = math.floor(high / step) + 1 if whole else math.ceil(high / step)
-        edges = [place * step for place in range(start, max(end, start + 1) + 1)]
+        places = range(start, max(end, start + 1) + 1)
+        edges = [min(max(place * step, -LARGEST), LARGEST) for place in places]
     bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     sums = np.bincount(bins, counts, len(edges) - 1).astype(int)
     named = []
@@ -56,7 +59,7 @@ def spread(numbers: Numbers) -> dict[str, float]:
     """Minimum, quantiles, maximum and mean."""
     p01, p05, q1, median, q3, p99 = numbers.quantiles([0.01, 0.05, 0.25, 0.5, 0.75, 0.99])
     found = {"min": numbers.low, "p01": p01, "p05": p05, "q1": q1, "median": median, "q3": q3, "p99": p99}
-    found |= {"max": numbers.high, "mean": float(np.dot(numbers.values, numbers.counts) / numbers.counts.sum())}
+    found |= {"max": numbers.high, "mean": float(np.dot(numbers.values, numbers.counts / numbers.counts.sum()))}
     return {name: float(f"{value:.9g}") for name, value in found.items()}
 
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llm_assets.data.keyers import fingerprint
+
 SHORTEST = 5  # letters of a word; in a shorter one another letter makes another word
 RARER = 4  # a spelling is taken for a slip only of one that is so many times as frequent
-MOST = 20
+MOST = 50
 
 
 def near_spellings(counts: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
     """[{keep, rows, merge: [[label, rows], ...]}], by rows that would change; `keep` is the most frequent spelling.
 
     counts: (label, rows), the most frequent first. Two labels are one if their fingerprints are equal (OpenRefine's
-    key collision method: case, accents, punctuation, white space and order of words aside), or if their words are,
+    key collision method: case, accents, punctuation and order of words aside), or if their words are,
     after each rare word has become the frequent one that is one letter away. Words with digits never change.
     """
     rows = dict(counts)
     by_key: defaultdict[str, list[str]] = defaultdict(list)
     for label, _ in counts:
-        by_key[fingerprint(label)].append(label)
+        by_key[_key(label)].append(label)
     by_key.pop("", None)
     total = {key: sum(rows[label] for label in labels) for key, labels in by_key.items()}
     becomes: dict[str, str] = {}  # key -> key
@@ -44,11 +44,9 @@ def near_spellings(counts: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
     return found[:MOST]
 
 
-def fingerprint(label: str) -> str:
-    """Words of a label in lower case without accents and punctuation, each once, sorted."""
-    plain = unicodedata.normalize("NFKD", label.strip().casefold())
-    plain = "".join(character for character in plain if not unicodedata.combining(character))
-    return " ".join(sorted(set(re.sub(r"[\W_]+", " ", plain).split())))
+def _key(label: str) -> str:
+    """The fingerprint; C# is no spelling of C."""
+    return fingerprint(label) + "#" * label.count("#")
 
 
 def one_edit(left: str, right: str) -> bool:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from llm_assets.data.balance.config import NoBalance
 from llm_assets.data.config import DataConfig, InstalledPackages
 from llm_assets.data.profile_patterns import pattern_regex
+from llm_assets.data.profile_policies import column_policies
 
 Column = Mapping[str, Any]
 LABEL_NAMES = ("label", "class", "category", "target", "intent", "topic", "team", "queue", "sentiment", "type")
@@ -60,6 +61,7 @@ def suggestions(
     found = list(_findings(report))
     if source and text:
         found += _as_source(source, text, label, columns)
+    found += _labels(columns["label"], config) if documents else _standard(columns)
     if text and columns[text]["lengths"]:
         found += _text_rules(text, columns[text], config)
     if text and label:
@@ -107,6 +109,26 @@ def _as_source(
         source["label_column"] = label
         why += f", `{label}` their labels ({columns[label]['because']})"
     yield _suggest("Train on this table", f"{why}.", columns[text]["rows"], {"sources": [source]})
+
+
+def _standard(columns: Mapping[str, Column]) -> Iterator[dict[str, Any]]:
+    policies = column_policies(columns)
+    if policies:
+        shown = ", ".join(f"`{policy['column']}` ({changes:,})" for policy, changes in policies)
+        yield _suggest(
+            "Bring the columns into standard forms",
+            f"Values that `llm-assets tidy-table` then changes: {shown}.",
+            max(min(changes, columns[policy["column"]]["rows"]) for policy, changes in policies),
+            {"table": {"standardise": [policy for policy, _ in policies]}},
+        )
+
+
+def _labels(column: Column, config: DataConfig) -> Iterator[dict[str, Any]]:
+    if column["merging"] and config.clean.labels.merge == "none":
+        rows = sum(count for item in column["spellings"] for _, count in item["merge"])
+        shown = ", ".join(f"{label!r}" for item in column["spellings"][:4] for label, _ in item["merge"][:2])
+        why = f"Spellings such as {shown} are most likely slips."
+        yield _suggest("Merge spellings of one label", why, rows, {"clean": {"labels": {"merge": column["merging"]}}})
 
 
 def _text_rules(name: str, column: Column, config: DataConfig) -> Iterator[dict[str, Any]]:

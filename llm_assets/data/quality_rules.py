@@ -145,7 +145,7 @@ def _repetition(text: pa.Array, words: Words, config: GopherRepetitionConfig) ->
         checks.append((f"gopher_repeated_{name}s", share > most, share, most))
         checks.append((f"gopher_repeated_{name}_characters", covered > most_characters, covered, most_characters))
     for size, limit in config.top_ngrams.items():
-        share = top_share(words, size, characters)
+        share = top_share(words, size, characters, limit)
         checks.append((f"gopher_top_{size}_gram", share > limit, share, limit))
     for size, share in repeated_share(words, config.repeated_ngrams, characters).items():
         limit = config.repeated_ngrams[size]

@@ -8,9 +8,28 @@ import numpy as np
 
 from llm_assets.data.words import Words
 
+BUCKETS = 256
 
-def top_share(words: Words, size: int, characters: np.ndarray) -> np.ndarray:
-    """Share of a text's characters in its most frequent n-gram (the first of several): float64 [rows]."""
+
+def top_share(words: Words, size: int, characters: np.ndarray, limit: float) -> np.ndarray:
+    """Share of a text's characters in its most frequent n-gram (the first of several): float64 [rows].
+
+    N-grams are first counted in a few buckets, which bounds the share from above. Only texts whose bound is above the
+    limit are counted exactly; the others get that bound.
+    """
+    start, hashes = words.ngrams(size)
+    total = np.concatenate([[0], np.cumsum(words.lengths)])
+    length = total[start + size] - total[start] + size - 1
+    bucket = words.rows()[start] * BUCKETS + (hashes & np.uint64(BUCKETS - 1)).astype(np.int64)
+    sums = np.bincount(bucket, weights=length, minlength=BUCKETS * len(words.counts))
+    share = sums.reshape(-1, BUCKETS).max(axis=1, initial=0) / characters
+    doubtful = share > limit
+    if doubtful.any():
+        share[doubtful] = _top_share(words.where(doubtful), size, characters[doubtful])
+    return share
+
+
+def _top_share(words: Words, size: int, characters: np.ndarray) -> np.ndarray:
     start, hashes = words.ngrams(size)
     order = np.argsort(hashes, kind="stable")
     new = np.ones(len(order), dtype=bool)

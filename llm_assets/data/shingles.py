@@ -93,5 +93,5 @@ def mix(values: np.ndarray) -> np.ndarray:
 def _hashes(chunk: str) -> tuple[int, ...]:
     from xxhash import xxh3_64_intdigest
 
-    words = PUNCTUATION.split(chunk.casefold())
+    words = [chunk.casefold()] if chunk.isalpha() else PUNCTUATION.split(chunk.casefold())
     return tuple(xxh3_64_intdigest(word.encode("utf-8", "surrogatepass")) for word in words if word)

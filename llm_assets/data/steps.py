@@ -115,6 +115,24 @@ def rejected_rows(batch: pa.RecordBatch, reason: pa.Array, detail: pa.Array) -> 
     return pa.record_batch([*columns.values(), reason, detail], schema=rejected_schema())
 
 
+def in_row_order(rejected: Sequence[pa.RecordBatch], batch: pa.RecordBatch) -> pa.RecordBatch:
+    """What several steps rejected of `batch`, as one batch in the order of its rows: however rows are batched, the
+    order of all rejects is the same.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = pa.Table.from_batches(rejected, rejected_schema()).combine_chunks()
+    order = pc.sort_indices(pc.index_in(table["id"], batch["id"]))
+    return pa.record_batch([column.take(order) for column in _columns(table)], schema=rejected_schema())
+
+
+def _columns(table: pa.Table) -> list[pa.Array]:
+    import pyarrow as pa
+
+    return [column.chunk(0) if column.num_chunks else pa.nulls(0, column.type) for column in table.itercolumns()]
+
+
 def apply_steps(steps: Sequence[Step], table: pa.Table) -> tuple[pa.Table, pa.Table, dict[str, Report]]:
     """Table in; rows that stay, rows that went and a report by step out: steps in a notebook, one after the other."""
     import pyarrow as pa

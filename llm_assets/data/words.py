@@ -43,6 +43,7 @@ _INSIDE = re.compile(
     rf"|(?<={_LETTERS}),(?={_LETTERS})|(?<=[^\W_])(?:---|--|——|[-–—~])(?={_LETTERS})"  # noqa: RUF001
     rf"|(?<=[^\W_])[:<>=/](?={_LETTERS})"
 )
+_AFTER_ADDRESS = re.compile(r"[,.;:!?)\]}>\"'’”]\Z")  # noqa: RUF001
 _ADDRESS = re.compile(
     r"(?:[\w+\-.]{2,}://)?(?:\S+@)?(?:[A-Za-z0-9\u00a1-\uffff](?:[\w\u00a1-\uffff-]{0,62}[A-Za-z0-9\u00a1-\uffff])?\.)+"
     r"[a-z\u00df-\uffff]{2,63}(?::\d{2,5})?(?:[/?#]\S*)?"
@@ -98,6 +99,11 @@ class Words:
         """The row of each word."""
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
+    def where(self, rows: np.ndarray) -> Words:
+        """Only the rows of a mask."""
+        counts = self.counts[rows]
+        return Words(self.values[np.repeat(rows, self.counts)], np.concatenate([[0], np.cumsum(counts)]))
+
     def per_row(self, values: np.ndarray) -> np.ndarray:
         """Sums of a value a word, by row."""
         total = np.concatenate([[0], np.cumsum(values)])
@@ -142,7 +148,7 @@ def split_words(chunk: str) -> list[str]:
     front: list[str] = []
     back: list[str] = []
     while chunk:
-        if _ADDRESS.fullmatch(chunk) or chunk.lower() in _ABBREVIATIONS:
+        if chunk.lower() in _ABBREVIATIONS or (_ADDRESS.fullmatch(chunk) and not _AFTER_ADDRESS.search(chunk)):
             break
         head = _FRONT.match(chunk)
         if head:

@@ -11,7 +11,7 @@ import pytest
 from llm_assets.artifacts import DOCUMENTS, read_table, write_table
 from llm_assets.data.augment import augment_documents
 from llm_assets.data.balance import balance_documents
-from llm_assets.data.balance.config import Weights
+from llm_assets.data.balance.config import Oversample
 from llm_assets.data.clean import clean_documents
 from llm_assets.data.config import AugmentConfig, CardConfig, CleanConfig, DataConfig, InstalledPackages
 from llm_assets.data.profile import profile_documents
@@ -52,7 +52,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_table(documents_table(raw_rows()), raw / DOCUMENTS)
     clean_documents(raw, cleaned, CleanConfig())
     augment_documents(cleaned, augmented, AugmentConfig(share=0.6, copies=2))
-    balance_documents(augmented, balanced, Weights(method="oversample", power=1))
+    balance_documents(augmented, balanced, Oversample(power=1))
     return folders
 
 

@@ -97,6 +97,21 @@ def test_part_of_the_graph_and_two_runs_one_after_the_other(copy, instance, monk
     assert "nothing new" in str(tell_the_sensor(instance, first)), "told twice, published once"
 
 
+def test_a_run_without_its_gates_is_not_published(copy, instance):
+    feedback(copy.home, "depth")
+    before = contents(copy.store, MAIN)
+    from llm_assets.definitions import defs
+
+    assets = [asset for asset in defs.assets if isinstance(asset, dg.AssetsDefinition)]
+    selection = dg.AssetSelection.assets("raw_documents")
+    result = dg.materialize(assets, selection=selection, resources=defs.resources, instance=instance)
+    run = instance.get_run_by_id(result.run_id)
+    assert result.success and run.status == dg.DagsterRunStatus.SUCCESS
+    said = str(tell_the_sensor(instance, run))
+    assert "not published" in said and "raw_documents: raw_ids_are_unique" in said
+    assert contents(copy.store, MAIN) == before
+
+
 def test_a_failed_run_keeps_its_branch_for_some_days(copy, instance, monkeypatch):
     feedback(copy.home, "depth")
     monkeypatch.setenv("LLM_ASSETS_SET", BROKEN)

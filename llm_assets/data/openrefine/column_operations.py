@@ -1,0 +1,243 @@
+"""Operations on columns: add, rename, remove, move, reorder, split, transpose."""
+
+from __future__ import annotations
+
+from llm_assets.data.openrefine.cell_operations import ON_ERROR, streams
+from llm_assets.data.openrefine.facets import engine_of, evaluate_column
+from llm_assets.data.openrefine.fields import Fields
+from llm_assets.data.openrefine.java import guessed, java_split
+from llm_assets.data.openrefine.operation import Prepared, expression_of, operation, pattern_of
+from llm_assets.data.openrefine.table import Table, from_rows
+from llm_assets.data.openrefine.text_functions import split_lengths, split_whole
+from llm_assets.data.openrefine.values import EvalError, Value, is_data, storable, text_of
+from llm_assets.errors import UserError
+
+
+def _absent(table: Table, name: str) -> None:
+    if name in table.columns:
+        raise UserError(f"there is already a column {name!r}")
+
+
+def _ordered(table: Table, names: list[str]) -> Table:
+    return table.with_columns({name: table.column(name) for name in names})
+
+
+@operation("column-addition")
+def addition(fields: Fields) -> Prepared:
+    engine, expression = engine_of(fields), expression_of(fields)
+    base, new, index = fields.text("baseColumnName"), fields.text("newColumnName"), fields.whole("columnInsertIndex")
+    on_error = fields.choice("onError", ON_ERROR, "set-to-blank")
+
+    def run(table: Table) -> tuple[Table, int]:
+        _absent(table, new)
+        cells: list[Value] = [None] * table.rows
+        base_cells, places = table.column(base), engine.selected(table)
+        for place, raw in zip(places, evaluate_column(expression, table, base, places), strict=True):
+            value = storable(raw)
+            if isinstance(value, EvalError) and on_error != "store-error":
+                value = base_cells[place] if on_error == "keep-original" else None
+            cells[place] = value
+        names = table.names
+        names.insert(index, new)
+        return _ordered(table.with_column(new, cells), names), sum(cell is not None for cell in cells)
+
+    return Prepared(run, streams(engine, expression))
+
+
+@operation("column-rename")
+def rename(fields: Fields) -> Prepared:
+    old, new = fields.text("oldColumnName"), fields.text("newColumnName")
+
+    def run(table: Table) -> tuple[Table, int]:
+        table.column(old)
+        if new != old:
+            _absent(table, new)
+        return table.with_columns({new if name == old else name: cells for name, cells in table.columns.items()}), 0
+
+    return Prepared(run, streams=True)
+
+
+def _removal(names: list[str]) -> Prepared:
+    def run(table: Table) -> tuple[Table, int]:
+        for name in names:
+            table.column(name)
+        return _ordered(table, [name for name in table.names if name not in names]), 0
+
+    return Prepared(run, streams=True)
+
+
+@operation("column-removal")
+def removal(fields: Fields) -> Prepared:
+    return _removal([fields.text("columnName")])
+
+
+@operation("column-multi-removal")
+def multi_removal(fields: Fields) -> Prepared:
+    return _removal(fields.texts("columnNames"))
+
+
+def _move(column: str, to: int | None, by: int = 0) -> Prepared:
+    """To a place (negative: from the end), or by some places."""
+
+    def run(table: Table) -> tuple[Table, int]:
+        table.column(column)
+        names = table.names
+        place = names.index(column) + by if to is None else to if to >= 0 else len(names) + to
+        if not 0 <= place < len(names):
+            raise UserError(f"the column {column!r} cannot move to place {place} of {len(names)}")
+        names.remove(column)
+        names.insert(place, column)
+        return _ordered(table, names), 0
+
+    return Prepared(run, streams=True)
+
+
+@operation("column-move")
+def move(fields: Fields) -> Prepared:
+    return _move(fields.text("columnName"), fields.whole("index"))
+
+
+@operation("column-move-first")
+def move_first(fields: Fields) -> Prepared:
+    return _move(fields.text("columnName"), 0)
+
+
+@operation("column-move-last")
+def move_last(fields: Fields) -> Prepared:
+    return _move(fields.text("columnName"), -1)
+
+
+@operation("column-move-left")
+def move_left(fields: Fields) -> Prepared:
+    return _move(fields.text("columnName"), None, -1)
+
+
+@operation("column-move-right")
+def move_right(fields: Fields) -> Prepared:
+    return _move(fields.text("columnName"), None, 1)
+
+
+@operation("column-reorder")
+def reorder(fields: Fields) -> Prepared:
+    """Columns that are not named are removed."""
+    names = fields.texts("columnNames")
+    return Prepared(lambda table: (_ordered(table, names), 0), streams=True)
+
+
+@operation("column-split")
+def split(fields: Fields) -> Prepared:
+    engine, column = engine_of(fields), fields.text("columnName")
+    guess, remove = fields.flag("guessCellType"), fields.flag("removeOriginalColumn")
+    mode = fields.choice("mode", ("separator", "lengths"))
+    lengths = fields.wholes("fieldLengths") if mode == "lengths" else []
+    separator = fields.text("separator") if mode == "separator" else ""
+    most = fields.whole("maxColumns", 0) if mode == "separator" else 0
+    pattern = pattern_of(fields, separator) if mode == "separator" and fields.flag("regex") else None
+
+    def pieces_of(text: str) -> list[Value]:
+        if mode == "lengths":
+            pieces = split_lengths(text, lengths)
+        else:
+            pieces = java_split(pattern, text, most) if pattern is not None else split_whole(text, separator, most)
+        return [guessed(piece) for piece in pieces] if guess else list(pieces)
+
+    def run(table: Table) -> tuple[Table, int]:
+        cells = table.column(column)
+        tuples = {n: pieces_of(text_of(cells[n])) for n in engine.selected(table) if is_data(cells[n])}
+        width = max(map(len, tuples.values()), default=0)
+        new: list[str] = []
+        number = 1
+        while len(new) < width:
+            if f"{column} {number}" not in table.columns:
+                new.append(f"{column} {number}")
+            number += 1
+        made = {
+            name: [tuples[n][place] if n in tuples and place < len(tuples[n]) else None for n in range(table.rows)]
+            for place, name in enumerate(new)
+        }
+        if remove:
+            cells = [None if n in tuples else cell for n, cell in enumerate(cells)]
+        columns: dict[str, list[Value]] = {}
+        for name, old in table.columns.items():
+            if name != column:
+                columns[name] = old
+                continue
+            if not remove:
+                columns[name] = cells
+            columns |= made
+        return table.with_columns(columns), len(tuples)
+
+    return Prepared(run, streams=False)
+
+
+@operation("transpose-columns-into-rows")
+def columns_into_rows(fields: Fields) -> Prepared:
+    start, count = fields.text("startColumnName"), fields.whole("columnCount")
+    combined = fields.text("combinedColumnName", "")
+    key, value = ("", "") if combined else (fields.text("keyColumnName"), fields.text("valueColumnName"))
+    prepend, separator = fields.flag("prependColumnName"), fields.text("separator", "")
+    ignore, fill = fields.flag("ignoreBlankCells", True), fields.flag("fillDown")
+
+    def cells_of(name: str, cell: Value) -> list[Value] | None:
+        """What a cell becomes in a row of its own; None: nothing."""
+        if combined and prepend:
+            return None if cell is None and ignore else [name + separator + text_of(cell)]
+        if combined:
+            return None if cell is None else [cell]
+        return None if cell is None and ignore else [name, cell]
+
+    def run(table: Table) -> tuple[Table, int]:
+        table.column(start)
+        names = table.names
+        first = names.index(start)
+        end = len(names) if count < 0 else min(first + count, len(names))
+        width = 1 if combined else 2
+        rows: list[list[Value]] = []
+        parents: list[int | None] = []
+        for place in range(table.rows):
+            old = table.row(place)
+            parts = [found for n in range(first, end) if (found := cells_of(names[n], old[n])) is not None]
+            blank: list[Value] = [None] * width
+            for n, part in enumerate(parts or [blank]):
+                own = n == 0 or fill
+                before = old[:first] if own else [None] * first
+                after = old[end:] if own else [None] * (len(old) - end)
+                rows.append([*before, *part, *after])
+                parents.append(place if n == 0 else None)
+        new = [*names[:first], *([combined] if combined else [key, value]), *names[end:]]
+        if len(set(new)) != len(new):
+            raise UserError(f"the columns would not have names of their own: {', '.join(new)}")
+        return from_rows(new, rows, table, parents), len(rows)
+
+    return Prepared(run, streams=False)
+
+
+@operation("transpose-rows-into-columns")
+def rows_into_columns(fields: Fields) -> Prepared:
+    column, count = fields.text("columnName"), fields.whole("rowCount")
+    if count < 1:
+        raise fields.error(f"rowCount must be at least 1, it is {count}")
+
+    def run(table: Table) -> tuple[Table, int]:
+        table.column(column)
+        names = table.names
+        at = names.index(column)
+        made: list[str] = []
+        number = 1
+        while len(made) < count:
+            if f"{column} {number}" not in names:
+                made.append(f"{column} {number}")
+            number += 1
+        rows: list[list[Value]] = []
+        parents: list[int | None] = []
+        for begin in range(0, table.rows, count):
+            group = [table.row(n) for n in range(begin, min(begin + count, table.rows))]
+            moved = [row[at] for row in group] + [None] * (count - len(group))
+            for n, row in enumerate(group):
+                rest = [cell for place, cell in enumerate(row) if place != at]
+                if n == 0 or any(cell is not None for cell in rest):
+                    rows.append([*row[:at], *(moved if n == 0 else [None] * count), *row[at + 1 :]])
+                    parents.append(begin + n)
+        return from_rows([*names[:at], *made, *names[at + 1 :]], rows, table, parents), table.rows
+
+    return Prepared(run, streams=False)

@@ -1,0 +1,57 @@
+"""What an operation is to the replay, and the registry that the modules of operations fill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import regex
+
+from llm_assets.data.openrefine.evaluate import Expression, compile_expression
+from llm_assets.data.openrefine.fields import Fields
+from llm_assets.data.openrefine.java import Pattern, java_regex
+from llm_assets.data.openrefine.table import Table
+from llm_assets.data.openrefine.values import NotSupported
+from llm_assets.errors import UserError
+
+Run = Callable[[Table], tuple[Table, int]]  # (the new table, cells or rows it changed)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """streams: the operation may be given the table in consecutive parts, in order; what it remembers lies in `run`."""
+
+    run: Run
+    streams: bool
+
+
+Prepare = Callable[[Fields], Prepared]
+OPERATIONS: dict[str, Prepare] = {}
+# What would have to be fetched, or asked of a service or another project.
+REFUSED = {
+    "column-addition-by-fetching-urls": "it fetches URLs",
+    "extend-reconciled-data": "it asks a reconciliation service",
+    "recon": "it asks a reconciliation service",
+}
+
+
+def operation(name: str) -> Callable[[Prepare], Prepare]:
+    def register(prepare: Prepare) -> Prepare:
+        OPERATIONS[name] = prepare
+        return prepare
+
+    return register
+
+
+def expression_of(fields: Fields, name: str = "expression") -> Expression:
+    try:
+        return compile_expression(fields.text(name))
+    except UserError as error:
+        raise fields.error(str(error)) from None
+
+
+def pattern_of(fields: Fields, text: str) -> Pattern:
+    try:
+        return java_regex(text)
+    except (NotSupported, regex.error) as error:
+        raise fields.error(f"the separator: {error}") from None
