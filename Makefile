@@ -13,7 +13,7 @@ test: setup .venv/dvc/.ready
 test-slow: setup .venv/dvc/.ready
 	$(BIN)/pytest -m slow
 
-# Balancing choices and augmentation operations on public data ($LLM_ASSETS_TEST_DATA): two minutes each on two cores.
+# Balancing choices and augmentation operations on public data ($LLM_ASSETS_TEST_DATA): about 2 and 4 minutes of CPU time, on two cores.
 bench-imbalance: setup
 	$(BIN)/python benchmarks/imbalance.py
 

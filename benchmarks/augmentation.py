@@ -20,7 +20,7 @@ from llm_assets.data.augment import augment_table
 from llm_assets.data.augment.config import AugmentConfig, CutMix, Edit, FilterConfig, Operation, SynonymsConfig
 
 SEEDS, ROWS, COPIES, HELD_OUT = 5, 500, 4, 6000
-STRENGTHS = (1.0, 10.0, 100.0)  # or copies would gain by less regularisation alone, as `repeat` does
+STRENGTHS = (1.0, 10.0, 100.0, 1000.0)  # or copies would gain by less regularisation alone, as `repeat` does
 WORDNET = os.environ.get("WORDNET") or "/usr/share/wordnet"
 SYNONYMS = SynonymsConfig(wordnet=WORDNET if (Path(WORDNET) / "index.noun").is_file() else None, senses=2)
 EDITS: list[Operation] = [Edit(kind="synonym"), Edit(kind="insert"), Edit(kind="swap"), Edit(kind="delete")]
