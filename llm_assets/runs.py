@@ -62,28 +62,31 @@ def run_graph(select: str | None = None, force: bool = False) -> Outcome:
     remember_recipe()
     store = open_store(home)
     every = graph.topological(graph.NODES)
-    if select is None:
-        chosen = every if force else graph.stale(recipe, home, store)
-    else:
-        chosen = [name for name in every if name in _selected(select)]
-    if not chosen:
-        return Outcome(True, len(every), wall=process_seconds())
-    view = RunView(chosen, _expected(chosen))
-    job = defs.resolve_implicit_global_asset_job_def()
-    with dg.DagsterInstance.get() as instance, view, listening(view):
-        close_dead_runs(instance)
-        result = job.execute_in_process(
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            asset_selection=[dg.AssetKey(name) for name in chosen],
-            instance=instance,
-            raise_on_error=False,
-            tags={"llm-assets/started-by": "command line"} | ({FORCE_TAG: "yes"} if force else {}),
-        )
-        run = instance.get_run_by_id(result.run_id)
-        if result.success and run is not None:
-            release = publish_run(run, store)
-            if release is not None:
-                instance.add_run_tags(run.run_id, {RELEASE_TAG: release.name})
+    # Dagster resolves definitions by the instance entered last, and fails where that one is gone.
+    with dg.DagsterInstance.get() as instance:
+        if select is None:
+            chosen = every if force else graph.stale(recipe, home, store)
+        else:
+            wanted = _selected(select)
+            chosen = [name for name in every if name in wanted]
+        if not chosen:
+            return Outcome(True, len(every), wall=process_seconds())
+        view = RunView(chosen, _expected(chosen))
+        job = defs.resolve_implicit_global_asset_job_def()
+        with view, listening(view):
+            close_dead_runs(instance)
+            result = job.execute_in_process(
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                asset_selection=[dg.AssetKey(name) for name in chosen],
+                instance=instance,
+                raise_on_error=False,
+                tags={"llm-assets/started-by": "command line"} | ({FORCE_TAG: "yes"} if force else {}),
+            )
+            run = instance.get_run_by_id(result.run_id)
+            if result.success and run is not None:
+                release = publish_run(run, store)
+                if release is not None:
+                    instance.add_run_tags(run.run_id, {RELEASE_TAG: release.name})
     return Outcome(
         success=result.success,
         assets=len(every),
