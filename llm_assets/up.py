@@ -22,7 +22,8 @@ def keep_up(port: int) -> int:
     services.require_free_port(port, "the Dagster UI", "`llm-assets up --port N`")
     if not endpoint.status()["running"]:
         services.require_free_port(endpoint.port, "the endpoint", "`--set serving.port=N`")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends it as Ctrl-C does
+    for number in (signal.SIGINT, signal.SIGTERM):  # `kill` ends it as Ctrl-C does, also where a shell's `&` had both ignored
+        signal.signal(number, signal.default_int_handler)
     ui = f"http://127.0.0.1:{port}"
     os.environ.setdefault(UI_VARIABLE, ui)
     running = [services.start_webserver(home, port)]
