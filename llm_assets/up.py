@@ -22,7 +22,7 @@ def keep_up(port: int) -> int:
     services.require_free_port(port, "the Dagster UI", "`llm-assets up --port N`")
     if not endpoint.status()["running"]:
         services.require_free_port(endpoint.port, "the endpoint", "`--set serving.port=N`")
-    for number in (signal.SIGINT, signal.SIGTERM):  # `kill` ends it as Ctrl-C does, also where a shell's `&` had both ignored
+    for number in (signal.SIGINT, signal.SIGTERM):  # `kill` ends it as Ctrl-C does; a shell's `&` has SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     ui = f"http://127.0.0.1:{port}"
     os.environ.setdefault(UI_VARIABLE, ui)
