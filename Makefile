@@ -9,7 +9,7 @@ run: setup
 test: setup .venv/dvc/.ready
 	$(BIN)/pytest -m "not slow"
 
-# The closed loop, kills in every step, the demo reproduced, translation: about forty minutes.
+# The closed loop, kills in every step, the demo reproduced, back translation: more than half an hour.
 test-slow: setup .venv/dvc/.ready
 	$(BIN)/pytest -m slow
 
