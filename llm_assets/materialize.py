@@ -23,7 +23,7 @@ from llm_assets.graph import NODES, ExternalState, Node, fingerprint
 from llm_assets.progress import Update, announce, reporter
 from llm_assets.provenance import environment
 from llm_assets.recipe import Recipe
-from resources.store import MAIN, Version, VersionStore
+from resources.store import Version, VersionStore
 
 if TYPE_CHECKING:
     from resources.workspace import RecipeResource, StoreResource
@@ -40,7 +40,6 @@ class Job:
     recipe: Recipe
     inputs: Mapping[str, Path]
     versions: Mapping[str, Version]
-    previous: Version | None
     out: Path
     home: Path
     progress: Progress
@@ -119,7 +118,6 @@ def _materialize(
                 recipe=recipe,
                 inputs={name: store.checkout(v) for name, v in versions.items()},
                 versions=versions,
-                previous=store.heads(MAIN).get(node.name),
                 out=out,
                 home=home,
                 progress=reporter(node.name, context.log.info),
