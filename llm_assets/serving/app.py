@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from starlette.exceptions import HTTPException
 
 from llm_assets.serving.config import ServingConfig
+from llm_assets.serving.desk import Desk
 from llm_assets.serving.engine import Engine
 from llm_assets.serving.guard import PROBE_HEADER, Guard, api_key, error_response
 from llm_assets.serving.metrics import Metrics
@@ -27,7 +28,7 @@ from llm_assets.serving.protocol import (
     parse_completion,
     parse_feedback,
 )
-from llm_assets.serving.replies import Desk, Reply, prepare, sse
+from llm_assets.serving.replies import Reply, prepare, sse
 from llm_assets.serving.traffic import TrafficLog, now
 
 GONE = 499  # the status of a request whose client left, as the log has it

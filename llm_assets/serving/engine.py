@@ -20,7 +20,8 @@ from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import Served
 from llm_assets.serving.protocol import ApiError
-from llm_assets.serving.sampling import Sampling, TextState, choose
+from llm_assets.serving.reply_text import ReplyText
+from llm_assets.serving.sampling import Matcher, Sampler, Sampling, TokenLogprob
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Piece:
     text: str
     tokens: int
     finish: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 Event = Piece | ApiError
@@ -50,6 +52,7 @@ class Row:
     index: int
     deadline: float
     emit: Callable[[Event], None]
+    matcher: Matcher | None = None
     queued: float = field(default_factory=time.monotonic)
     cancelled: bool = False
     started: float = 0.0
@@ -147,13 +150,10 @@ class Engine:
             [row.prompt for row in rows], max(len(row.prompt) + row.sampling.max_tokens for row in rows)
         )
         self._metrics.prefill_time.observe(time.monotonic() - now)
-        texts = [TextState(model.tokenizer, row.sampling.stop) for row in rows]
-        randoms = [np.random.default_rng(_entropy(row.sampling.seed, row.index)) for row in rows]
+        texts = [ReplyText(model.tokenizer, row.sampling.stop) for row in rows]
+        randoms = [Sampler(row.sampling, row.prompt, model.eos, row.index, row.matcher) for row in rows]
         while True:
-            tokens = [
-                choose(logits[at], row.sampling, random)
-                for at, (row, random) in enumerate(zip(rows, randoms, strict=True))
-            ]
+            tokens = [random.choose(logits[at])[0] for at, random in enumerate(randoms)]
             now = time.monotonic()
             going = [at for at, row in enumerate(rows) if self._advance(row, texts[at], tokens[at], model.eos, now)]
             if not going:
@@ -164,7 +164,7 @@ class Engine:
                 self._metrics.running.set(len(rows))
             logits = model.decode(state, np.array(tokens, dtype=np.int64))
 
-    def _advance(self, row: Row, text: TextState, token: int, eos: int, now: float) -> bool:
+    def _advance(self, row: Row, text: ReplyText, token: int, eos: int, now: float) -> bool:
         """Take one token into a row and tell its client; whether the row goes on."""
         if row.cancelled or _late(row, now):
             return False
@@ -175,15 +175,15 @@ class Engine:
             self._metrics.ttft.observe(now - row.queued)
         row.last_token = now
         if token == eos:
-            row.emit(Piece(row.index, text.rest(), len(text.ids) + 1, "stop"))
+            row.emit(Piece(row.index, text.rest(), text.tokens + 1, "stop"))
             return False
         piece = text.add(token)
-        full = len(text.ids) >= row.sampling.max_tokens
+        full = text.tokens >= row.sampling.max_tokens
         if text.stopped or full:
-            row.emit(Piece(row.index, piece + text.rest(), len(text.ids), "stop" if text.stopped else "length"))
+            row.emit(Piece(row.index, piece + text.rest(), text.tokens, "stop" if text.stopped else "length"))
             return False
         if piece:
-            row.emit(Piece(row.index, piece, len(text.ids)))
+            row.emit(Piece(row.index, piece, text.tokens))
         return True
 
 
@@ -194,8 +194,3 @@ def _late(row: Row, now: float) -> bool:
         ApiError(504, "the request was not answered within its deadline", "server_error", code="deadline_exceeded")
     )
     return True
-
-
-def _entropy(seed: int | None, index: int) -> list[int] | None:
-    """Choices of one request draw from streams of their own."""
-    return None if seed is None else [seed % 2**64, index]

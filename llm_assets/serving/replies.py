@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 import uuid
-from collections import OrderedDict
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from llm_assets.chat_format import render_chat
 from llm_assets.serving.config import ServingConfig
-from llm_assets.serving.engine import Engine, Event, Piece, Row
-from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import RAW_MODEL, Served
 from llm_assets.serving.protocol import ApiError, ChatRequest, CompletionRequest
 from llm_assets.serving.sampling import Sampling
@@ -162,77 +157,6 @@ def prepare(request: ChatRequest | CompletionRequest, package: Served, settings:
         stop=request.stops(),
     )
     return Reply("chat" if chat else "completion", request.model, package, "\n".join(asked), prompts, sampling, n)
-
-
-class Desk:
-    """Gives replies: from the cache, or through the engine."""
-
-    def __init__(self, engine: Engine, settings: ServingConfig, metrics: Metrics) -> None:
-        self._engine, self._settings, self._metrics = engine, settings, metrics
-        self._cache: OrderedDict[tuple[Any, ...], list[Choice]] = OrderedDict()
-
-    def begin(self, reply: Reply) -> AsyncIterator[Piece]:
-        """Queue the reply now (ApiError 429 if there is no room); its pieces as they come, each put into
-        its choice.
-
-        A task's reply comes as one piece a choice, once its answer is known. Closing the iterator frees the
-        rows.
-        """
-        found = None
-        if reply.sampling.temperature == 0 and not reply.probe:
-            self._metrics.cache_queries.inc()
-            found = self._cache.get(reply.cache_key)
-        if found is not None:
-            self._cache.move_to_end(reply.cache_key)
-            self._metrics.cache_hits.inc()
-            return self._cached(reply, found)
-        events: asyncio.Queue[Event] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-
-        def emit(event: Event) -> None:
-            loop.call_soon_threadsafe(events.put_nowait, event)
-
-        deadline = reply.started + self._settings.deadline_seconds
-        rows = [
-            Row(reply.package, prompt, reply.sampling, at * reply.n + choice, deadline, emit)
-            for at, prompt in enumerate(reply.prompts)
-            for choice in range(reply.n)
-        ]
-        self._engine.submit(rows)
-        return self._generated(reply, rows, events)
-
-    async def _cached(self, reply: Reply, found: list[Choice]) -> AsyncIterator[Piece]:
-        reply.cached, reply.first = True, time.monotonic()
-        for index, known in enumerate(found):
-            reply.choices[index] = Choice(known.text, known.tokens, known.finish)
-            yield Piece(index, known.text, known.tokens, known.finish)
-
-    async def _generated(self, reply: Reply, rows: list[Row], events: asyncio.Queue[Event]) -> AsyncIterator[Piece]:
-        from llm_assets.prompts import parse_answer
-
-        template = reply.package.tasks[reply.model][1] if reply.model in reply.package.tasks else None
-        try:
-            left = len(rows)
-            while left:
-                event = await events.get()
-                if isinstance(event, ApiError):
-                    raise event
-                reply.first = reply.first or time.monotonic()
-                choice = reply.choices[event.index]
-                choice.text += event.text
-                choice.tokens, choice.finish = event.tokens, event.finish
-                left -= event.finish is not None
-                if template is None:
-                    yield event
-                elif event.finish:
-                    choice.text = parse_answer(template, choice.text)
-                    yield Piece(event.index, choice.text, event.tokens, event.finish)
-        finally:
-            self._engine.cancel(rows)
-        if reply.sampling.temperature == 0 and self._settings.cache_entries:
-            self._cache[reply.cache_key] = reply.choices
-            while len(self._cache) > self._settings.cache_entries:
-                self._cache.popitem(last=False)
 
 
 def sse(value: dict[str, Any] | str) -> bytes:

@@ -142,11 +142,11 @@ def test_later_thumb_keeps_an_earlier_correction(tmp_path):
 def test_streamed_text_never_shows_a_stop_text_or_half_a_character(packages, stop):
     from tokenizers import Tokenizer
 
-    from llm_assets.serving.sampling import TextState
+    from llm_assets.serving.reply_text import ReplyText
 
     tokenizer = Tokenizer.from_file(str(packages["good"] / "tokenizer.json"))
     text = "arrays — ein Maß 🙂 für web"
-    state = TextState(tokenizer, stop)
+    state = ReplyText(tokenizer, stop)
     pieces = []
     for token in tokenizer.encode(text).ids:
         pieces.append(state.add(token))
