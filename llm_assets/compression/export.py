@@ -1,12 +1,13 @@
-"""A Llama checkpoint as an ONNX package: decode with a KV cache, fp32 or int8, files that need no torch.
+"""A Llama checkpoint as an ONNX package: decode with a KV cache, fp32, int8 or int4, files that need no torch.
 
-onnxruntime-genai's model builder writes the graph (GroupQueryAttention, MatMulNBits). Four edits make it ours:
+onnxruntime-genai's model builder writes the graph (GroupQueryAttention, MatMulNBits). Five edits make it ours:
 
-- the LM head sees only each row's last token (a prefill of 64 prompts would else give gigabytes of logits);
+- the LM head sees only the positions asked for (a prefill of 64 prompts would else give gigabytes of logits);
+- rows' lengths are inputs, not counted from a mask;
 - rotary tables are computed, not stored;
 - the int8 model reads its embedding from the LM head's int8 table (the builder keeps a second one in fp32,
   which is half of a small model);
-- int8 scales are stored as fp16.
+- scales are stored as fp16.
 
 Equal checkpoints give equal bytes.
 """
@@ -28,9 +29,9 @@ from llm_assets.errors import UserError
 if TYPE_CHECKING:
     import onnx
 
-Precision = Literal["int8", "fp32"]
+Precision = Literal["int8", "int4", "fp32"]
 MODEL, DATA = "model.onnx", "model.onnx.data"
-BLOCKS = (128, 64, 32)  # weights that share one int8 scale: the largest that fits every matrix is used
+BLOCKS = (128, 64, 32)  # weights that share one scale: the largest that fits every matrix is used
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -50,17 +51,17 @@ def export_package(
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     widths = (config["hidden_size"], config["intermediate_size"], head_dim * config["num_attention_heads"])
     block = next((size for size in BLOCKS if all(width % size == 0 for width in widths)), BLOCKS[-1])
-    if precision == "int8" and config["hidden_size"] % block:
-        raise UserError(f"{parent}: int8 needs a hidden size divisible by {block}, not {config['hidden_size']}")
+    if precision != "fp32" and config["hidden_size"] % block:
+        raise UserError(f"{parent}: {precision} needs a hidden size divisible by {block}, not {config['hidden_size']}")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="llm-assets-export-") as scratch:
         folder = Path(scratch)
         _build(checkpoint, folder, precision, block)
-        _save(_edit(folder / MODEL, precision), out)
+        _save(_edit(folder / MODEL, precision, config["hidden_size"]), out)
     for name in TOKENIZER_FILES:
         shutil.copyfile(checkpoint / name, out / name)
     package = {
-        "format": 1,
+        "format": 2,
         "precision": precision,
         "parent": parent,
         "context": config["max_position_embeddings"],
@@ -85,7 +86,7 @@ def model_bytes(folder: Path) -> int:
 
 
 def _build(checkpoint: Path, folder: Path, precision: Precision, block: int) -> None:
-    options = [f"block_size={block}"] if precision == "int8" else []
+    options = [f"block_size={block}"] if precision != "fp32" else []
     cache = str(folder / "cache")
     with _quiet() as output:
         from onnxruntime_genai.models import builder
@@ -113,15 +114,17 @@ def _quiet() -> Iterator[io.StringIO]:
         root.handlers[:], root.level = handlers, level
 
 
-def _edit(path: Path, precision: Precision) -> onnx.ModelProto:
+def _edit(path: Path, precision: Precision, width: int) -> onnx.ModelProto:
     import onnx
 
     model = onnx.load(str(path))
     model.producer_version = ""
-    _last_position(model)
+    _direct_lengths(model)
+    _chosen_positions(model, width)
     _compute_rotary(model)
     if precision == "int8":
-        _share_embedding(model)
+        _share_embedding(model)  # the builder shares an int4 one itself
+    if precision != "fp32":
         _halve_scales(model)
     return model
 
@@ -133,30 +136,47 @@ def _node(model: onnx.ModelProto, prefix: str) -> tuple[int, onnx.NodeProto]:
     return found[0]
 
 
-def _last_position(model: onnx.ModelProto) -> None:
-    """Logits [batch, vocab] of each row's last token: index min(tokens in the row, tokens of this call) -
-    1.
+def _direct_lengths(model: onnx.ModelProto) -> None:
+    """Take each row's length as an input of its own, instead of counting an attention mask in every step.
+
+    seqlens_k: int32 [batch], tokens of the row after this call, less 1. total_sequence_length: int32 scalar, the
+    longest row's tokens after this call.
     """
     from onnx import TensorProto, helper
 
+    attention = [node for node in model.graph.node if node.op_type == "GroupQueryAttention"]
+    for node in attention:
+        node.input[5], node.input[6] = "seqlens_k", "total_sequence_length"
+    mask = next(value for value in model.graph.input if value.name == "attention_mask")
+    model.graph.input.remove(mask)
+    model.graph.input.extend(
+        [
+            helper.make_tensor_value_info("seqlens_k", TensorProto.INT32, ["batch_size"]),
+            helper.make_tensor_value_info("total_sequence_length", TensorProto.INT32, []),
+        ]
+    )
+    for node in [node for node in model.graph.node if "attn_mask" in node.name]:
+        model.graph.node.remove(node)
+
+
+def _chosen_positions(model: onnx.ModelProto, width: int) -> None:
+    """Logits [positions, vocab] of the positions named by `logit_rows`, int64 [positions], counted through the rows
+    of the call: a prompt is read without a vocabulary of numbers for each of its tokens."""
+    from onnx import TensorProto, helper
+
     position, head = _node(model, "/lm_head/MatMul")
-    counts = next(name for node in model.graph.node if node.op_type == "ReduceSum" for name in node.output)
-    constants = {"last/one": ([1], [1]), "last/axis": ([1], [1])}
-    for name, (shape, values) in constants.items():
-        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, shape, values))
+    model.graph.initializer.append(helper.make_tensor("chosen/shape", TensorProto.INT64, [2], [-1, width]))
     nodes = [
-        helper.make_node("Shape", ["input_ids"], ["last/width"], name="last/Shape", start=1, end=2),
-        helper.make_node("Min", [counts, "last/width"], ["last/count"], name="last/Min"),
-        helper.make_node("Sub", ["last/count", "last/one"], ["last/index"], name="last/Sub"),
-        helper.make_node("Unsqueeze", ["last/index", "last/axis"], ["last/rows"], name="last/Unsqueeze"),
-        helper.make_node("GatherND", [head.input[0], "last/rows"], ["last/hidden"], name="last/GatherND", batch_dims=1),
+        helper.make_node("Reshape", [head.input[0], "chosen/shape"], ["chosen/flat"], name="chosen/Reshape"),
+        helper.make_node("Gather", ["chosen/flat", "logit_rows"], ["chosen/hidden"], name="chosen/Gather", axis=0),
     ]
-    head.input[0] = "last/hidden"
+    head.input[0] = "chosen/hidden"
     for offset, node in enumerate(nodes):
         model.graph.node.insert(position + offset, node)
+    model.graph.input.append(helper.make_tensor_value_info("logit_rows", TensorProto.INT64, ["positions"]))
     logits = next(value for value in model.graph.output if value.name == "logits")
     vocab = logits.type.tensor_type.shape.dim[2].dim_value
-    logits.CopyFrom(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch_size", vocab]))
+    logits.CopyFrom(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["positions", vocab]))
     del model.graph.value_info[:]
 
 
@@ -223,7 +243,7 @@ def _compute_rotary(model: onnx.ModelProto) -> None:
 
 
 def _halve_scales(model: onnx.ModelProto) -> None:
-    """Store the int8 scales as fp16; onnxruntime widens them once, when it loads the model."""
+    """Store the scales of quantized weights as fp16; onnxruntime widens them once, when it loads the model."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from llm_assets.artifacts import Progress, no_progress
-from llm_assets.inference.onnx_model import OnnxModel
+from llm_assets.inference.onnx_model import OnnxModel, cache_for
 from llm_assets.inference.torch_generator import batches
 
 
@@ -33,8 +33,10 @@ class OnnxGenerator:
         done = 0
         for batch in batches([len(ids) for ids in encoded], batch_size):
             longest = max(len(encoded[row]) for row in batch)
-            state, logits = model.prefill([encoded[row] for row in batch], longest + max_new_tokens)
+            cache = cache_for(model, len(batch), longest + max_new_tokens)
+            logits = model.read_prompts(cache, [encoded[row] for row in batch])
             rows = np.array(batch)
+            lengths = np.array([len(encoded[row]) for row in batch])
             for step in range(max_new_tokens):
                 tokens = logits.argmax(axis=1)
                 open_rows = np.flatnonzero(tokens != model.eos)
@@ -43,8 +45,10 @@ class OnnxGenerator:
                 if not len(open_rows) or step == max_new_tokens - 1:
                     break
                 if len(open_rows) < len(rows):
-                    rows, tokens, state = rows[open_rows], tokens[open_rows], state.keep(open_rows)
-                logits = model.decode(state, tokens)
+                    rows, tokens, lengths = rows[open_rows], tokens[open_rows], lengths[open_rows]
+                    cache.keep(open_rows.tolist(), lengths.tolist())
+                logits = model.decode(cache, tokens, lengths)
+                lengths = lengths + 1
             done += len(batch)
             progress(done, len(prompts), "answers")
         return [model.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in answers]
@@ -57,8 +61,10 @@ class OnnxGenerator:
         losses = np.zeros(len(prompts))
         for batch in batches([len(ids) + len(t) for ids, t in zip(encoded, targets, strict=True)], batch_size):
             longest = max(len(encoded[row]) + len(targets[row]) for row in batch)
-            state, logits = model.prefill([encoded[row] for row in batch], longest)
+            cache = cache_for(model, len(batch), longest)
+            logits = model.read_prompts(cache, [encoded[row] for row in batch])
             rows = np.array(batch)
+            lengths = np.array([len(encoded[row]) for row in batch])
             for step in range(max(len(targets[row]) for row in batch)):
                 tokens = np.array([targets[row][step] for row in rows])
                 losses[rows] -= _log_softmax(logits)[np.arange(len(rows)), tokens]
@@ -66,8 +72,10 @@ class OnnxGenerator:
                 if not len(longer):
                     break
                 if len(longer) < len(rows):
-                    rows, tokens, state = rows[longer], tokens[longer], state.keep(longer)
-                logits = model.decode(state, tokens)
+                    rows, tokens, lengths = rows[longer], tokens[longer], lengths[longer]
+                    cache.keep(longer.tolist(), lengths.tolist())
+                logits = model.decode(cache, tokens, lengths)
+                lengths = lengths + 1
         return losses / np.array([len(target) for target in targets])
 
     def _encode(self, prompts: Sequence[str], reserved: Sequence[int]) -> list[list[int]]:

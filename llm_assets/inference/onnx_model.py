@@ -1,16 +1,13 @@
-"""A package run by onnxruntime with numpy alone: prefill and decode over KV caches that numpy owns.
+"""A package on ONNX Runtime: reading prompts and decoding, over rows of one KV cache that the caller manages.
 
-The graph (see `compression.export`) takes token ids, an attention mask and one key and one value cache a
-layer, and gives the logits after the last token of every row. Past and present are one buffer, bound by its
-address, so a step copies nothing and rows of a batch may be at different positions: each row's length is
-what its mask says. A prefill of several prompts starts from empty caches; onnxruntime allows no past there
-(batch 1 apart).
+Every matrix product has an even number of rows, padded where need be. ONNX Runtime's quantized products take two rows
+at a time and a last odd one by another kernel, whose rounding differs; with even numbers a sequence's logits are the
+same bits whatever shares its batch and however its prompt was cut into chunks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +15,10 @@ import numpy as np
 
 from llm_assets.artifacts import PACKAGE, read_json
 from llm_assets.errors import UserError
+from llm_assets.inference.kv_cache import KvCache, aligned
 
 MODEL = "model.onnx"
-
-
-@dataclass
-class DecodeState:
-    """The sequences in flight.
-
-    caches: per layer key, then value: float32 [rows, kv_heads, max_total, head_dim].
-    lengths: tokens in the cache of each row, int64 [rows].
-    """
-
-    caches: list[np.ndarray]
-    lengths: np.ndarray
-
-    @property
-    def max_total(self) -> int:
-        return int(self.caches[0].shape[2])
-
-    def keep(self, rows: Sequence[int] | np.ndarray) -> DecodeState:
-        """A state of these rows, in this order (finished sequences leave it)."""
-        index = np.asarray(rows, dtype=np.int64)
-        return DecodeState([np.ascontiguousarray(cache[index]) for cache in self.caches], self.lengths[index])
-
-    def join(self, other: DecodeState) -> DecodeState:
-        """A state of the rows of both (new sequences enter it). Both must have the same `max_total`."""
-        if self.max_total != other.max_total:
-            raise ValueError(f"caches of {self.max_total} and of {other.max_total} tokens cannot be joined")
-        caches = [np.concatenate(pair) for pair in zip(self.caches, other.caches, strict=True)]
-        return DecodeState(caches, np.concatenate([self.lengths, other.lengths]))
+FORMAT = 2  # of package.json and the graph's inputs
 
 
 class OnnxModel:
@@ -65,12 +36,16 @@ class OnnxModel:
         if missing:
             raise UserError(f"{folder} is not a model package: {', '.join(missing)} missing. Export one again.")
         self.package: dict[str, Any] = read_json(folder / PACKAGE)
+        if self.package.get("format") != FORMAT:
+            raise UserError(
+                f"{folder} is a package of format {self.package.get('format')}, not {FORMAT}. Export it again."
+            )
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.context = int(self.package["context"])
         self.vocab = int(self.package["vocab"])
         self.eos, self.pad = int(self.package["eos"]), int(self.package["pad"])
         self.layers = int(self.package["layers"])
-        self._cache_shape = (int(self.package["kv_heads"]), int(self.package["head_dim"]))
+        self._kv_heads, self._head_dim = int(self.package["kv_heads"]), int(self.package["head_dim"])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -83,46 +58,103 @@ class OnnxModel:
             )
         except Exception as error:
             raise UserError(f"{folder / MODEL} cannot be loaded: {error}. Export the package again.") from error
+        self._binding: Any = self._session.io_binding()
+        self._bound: tuple[Any, ...] = ()
 
-    def prefill(self, prompts: Sequence[Sequence[int]], max_total: int) -> tuple[DecodeState, np.ndarray]:
-        """Read whole prompts (token ids, any lengths); logits after each one's last token, float32 [rows,
-        vocab].
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of one token in a KV cache."""
+        return 2 * self.layers * self._kv_heads * self._head_dim * 4
 
-        max_total: tokens each row's cache has room for, prompt included. Raises ValueError where a prompt
-        is empty or longer than that, or `max_total` is more than the context.
+    def new_cache(self, tokens: int, capacity: int) -> KvCache:
+        """A KV cache with room for so many tokens, in rows of `capacity` (see `aligned`)."""
+        return KvCache(self.layers, self._kv_heads, self._head_dim, tokens, capacity)
+
+    def read_prompts(self, cache: KvCache, prompts: Sequence[Sequence[int]], first: int = 0) -> np.ndarray:
+        """Read whole prompts (token ids, any lengths) into rows first…; logits after each one's last token,
+        float32 [prompts, vocab].
+
+        Raises ValueError where a prompt is empty or longer than a row, or there are more prompts than rows.
         """
-        lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
-        if max_total > self.context:
-            raise ValueError(f"max_total {max_total} is more than the context of {self.context} tokens")
-        if not len(lengths) or lengths.min() < 1 or lengths.max() > max_total:
-            raise ValueError(f"prompts must have 1 to {max_total} tokens; they have {sorted(lengths.tolist())}")
-        shape = (len(lengths), self._cache_shape[0], max_total, self._cache_shape[1])
-        state = DecodeState([np.zeros(shape, np.float32) for _ in range(2 * self.layers)], lengths)
-        tokens = np.full((len(lengths), int(lengths.max())), self.pad, dtype=np.int64)
+        lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int32)
+        width = int(lengths.max(initial=0))
+        width += width % 2
+        limit = min(cache.capacity, self.context)
+        if not len(lengths) or lengths.min() < 1 or width > limit:
+            raise ValueError(f"prompts must have 1 to {limit} tokens; they have {sorted(lengths.tolist())}")
+        tokens = np.full((len(prompts), width), self.pad, dtype=np.int64)
         for row, prompt in enumerate(prompts):
             tokens[row, : len(prompt)] = prompt
-        return state, self._run(state, tokens)
+        last = np.arange(len(prompts)) * width + lengths - 1
+        return self._run(cache, first, tokens, lengths, width, last)
 
-    def decode(self, state: DecodeState, tokens: np.ndarray) -> np.ndarray:
-        """Append one token (int64 [rows]) to every row of `state`; logits after it, float32 [rows, vocab]."""
-        if int(state.lengths.max()) >= state.max_total:
-            raise ValueError(f"a row is full: its cache has room for {state.max_total} tokens")
-        state.lengths = state.lengths + 1
-        return self._run(state, np.asarray(tokens, dtype=np.int64)[:, None])
+    def read_chunk(self, cache: KvCache, row: int, past: int, tokens: Sequence[int], last: bool) -> np.ndarray | None:
+        """Read the next tokens of a prompt of which `row` holds `past` already; logits float32 [vocab] after the
+        `last` chunk, None after others. Raises ValueError where the row has no room."""
+        width = len(tokens) + len(tokens) % 2
+        if not tokens or past + width > min(cache.capacity, self.context):
+            raise ValueError(f"{len(tokens)} tokens after {past} do not fit into {min(cache.capacity, self.context)}")
+        ids = np.full((1, width), self.pad, dtype=np.int64)
+        ids[0, : len(tokens)] = tokens
+        wanted = np.array([len(tokens) - 1] if last else [], dtype=np.int64)
+        logits = self._run(cache, row, ids, np.array([past + width], np.int32), past + width, wanted)
+        return logits[0] if last else None
 
-    def _run(self, state: DecodeState, tokens: np.ndarray) -> np.ndarray:
+    def decode(self, cache: KvCache, tokens: np.ndarray, lengths: np.ndarray, spare: int = 0) -> np.ndarray:
+        """Append one token, int64 [rows], to the cache's first rows, which hold `lengths` tokens, int [rows]; logits
+        after it, float32 [rows, vocab].
+
+        spare: tokens that the row after them holds; the one after those may be overwritten.
+        """
         rows = len(tokens)
-        width = int(state.lengths.max())
-        mask = (np.arange(width)[None, :] < state.lengths[:, None]).astype(np.int64)
-        logits = np.empty((rows, self.vocab), dtype=np.float32)
-        binding = self._session.io_binding()
-        for name, array in (("input_ids", tokens), ("attention_mask", mask)):
+        longest = int(lengths.max())
+        if longest >= min(cache.capacity, self.context):
+            raise ValueError(f"a row is full: it has room for {min(cache.capacity, self.context)} tokens")
+        even = rows + rows % 2
+        ids = np.full((even, 1), self.pad, dtype=np.int64)
+        ids[:rows, 0] = tokens
+        after = np.full(even, spare + 1, dtype=np.int32)
+        after[:rows] = lengths + 1
+        return self._run(cache, 0, ids, after, int(after.max()), np.arange(even))[:rows]
+
+    def _run(
+        self, cache: KvCache, first: int, tokens: np.ndarray, lengths: np.ndarray, total: int, wanted: np.ndarray
+    ) -> np.ndarray:
+        """One call over rows first…; lengths: tokens of each row after it; logits of the flat positions `wanted`."""
+        count = len(wanted)
+        positions = np.resize(wanted, count + count % 2).astype(np.int64)
+        logits = np.empty((len(positions), self.vocab), dtype=np.float32)
+        binding = self._bind(cache, first, len(tokens))
+        seqlens, total_length = (lengths - 1).astype(np.int32), np.array(total, dtype=np.int32)
+        inputs = {
+            "input_ids": tokens,
+            "seqlens_k": seqlens,
+            "total_sequence_length": total_length,
+            "logit_rows": positions,
+        }
+        for name, array in inputs.items():
             binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
-        for index, cache in enumerate(state.caches):
-            layer, kind = index // 2, "value" if index % 2 else "key"
-            address = cache.ctypes.data
-            binding.bind_input(f"past_key_values.{layer}.{kind}", "cpu", 0, cache.dtype, cache.shape, address)
-            binding.bind_output(f"present.{layer}.{kind}", "cpu", 0, cache.dtype, cache.shape, address)
         self._session.run_with_iobinding(binding)
-        return logits
+        return logits[:count]
+
+    def _bind(self, cache: KvCache, first: int, rows: int) -> Any:
+        """The binding with the rows' keys and values in it; it is kept for as long as the same rows are asked for."""
+        wanted = (cache, first, rows, cache.capacity)
+        if self._bound != wanted:
+            if first + rows > cache.rows:
+                raise ValueError(f"rows {first} to {first + rows - 1} are asked for; the cache has {cache.rows}")
+            for index, array in enumerate(cache.arrays):
+                layer, kind = index // 2, "value" if index % 2 else "key"
+                part = array[first : first + rows]
+                at = ("cpu", 0, part.dtype, part.shape, part.ctypes.data)
+                self._binding.bind_input(f"past_key_values.{layer}.{kind}", *at)
+                self._binding.bind_output(f"present.{layer}.{kind}", *at)
+            self._bound = wanted
+        return self._binding
+
+
+def cache_for(model: OnnxModel, rows: int, longest: int) -> KvCache:
+    """A cache of an even number of rows, at least `rows`, each with room for `longest` tokens."""
+    capacity = aligned(longest)
+    return model.new_cache((rows + rows % 2) * capacity, capacity)

@@ -29,8 +29,12 @@ class ServingConfig(Section):
 
     host: str = Field("127.0.0.1", description="interface; loopback unless said otherwise")
     port: int = Field(8400, ge=1, le=65535)
-    max_batch: int = Field(16, ge=1, le=256, description="rows decoded together")
-    batch_window_ms: float = Field(3.0, ge=0, le=1000, description="how long a batch waits for more requests")
+    max_batch: int = Field(16, ge=1, le=256, description="most rows decoded together; fewer where memory is short")
+    prefill_tokens: int = Field(
+        128, ge=32, multiple_of=32, description="prompt tokens read between two steps of decoding"
+    )
+    kv_cache_mb: int = Field(512, ge=1, description="memory for keys and values of the rows in flight")
+    prefix_cache_mb: int = Field(256, ge=0, description="memory for those of prompts' beginnings, kept for reuse")
     queue_limit: int = Field(128, ge=1, description="rows that may wait; the next one is told 429")
     deadline_seconds: float = Field(30.0, gt=0, description="a request that takes longer is told 504")
     max_body_bytes: int = Field(262_144, ge=1024)

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from llm_assets.serving.config import ServingConfig
-from llm_assets.serving.engine import Engine, Event, Piece, Row
+from llm_assets.serving.engine import Engine, deliver_here
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.protocol import ApiError
 from llm_assets.serving.replies import Choice, Reply
+from llm_assets.serving.rows import Event, Piece, Row
 
 
 class Desk:
@@ -21,6 +22,7 @@ class Desk:
     def __init__(self, engine: Engine, settings: ServingConfig, metrics: Metrics) -> None:
         self._engine, self._settings, self._metrics = engine, settings, metrics
         self._cache: OrderedDict[tuple[Any, ...], list[Choice]] = OrderedDict()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self, reply: Reply) -> AsyncIterator[Piece]:
         """Queue the reply now (ApiError 429 if there is no room); its pieces as they come, each put into
@@ -30,25 +32,24 @@ class Desk:
         rows.
         """
         found = None
-        if reply.sampling.temperature == 0 and not reply.probe:
-            self._metrics.cache_queries.inc()
+        if reply.repeatable and not reply.probe:
+            self._metrics.cache_queries.labels("exact").inc()
             found = self._cache.get(reply.cache_key)
         if found is not None:
             self._cache.move_to_end(reply.cache_key)
-            self._metrics.cache_hits.inc()
+            self._metrics.cache_hits.labels("exact").inc()
             return self._cached(reply, found)
         events: asyncio.Queue[Event] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-
-        def emit(event: Event) -> None:
-            loop.call_soon_threadsafe(events.put_nowait, event)
-
         deadline = reply.started + self._settings.deadline_seconds
         rows = [
-            Row(reply.package, prompt, reply.sampling, at * reply.n + choice, deadline, emit)
+            Row(reply.package, prompt, reply.sampling, at * reply.n + choice, deadline, events.put_nowait)
             for at, prompt in enumerate(reply.prompts)
             for choice in range(reply.n)
         ]
+        if self._loop is None:
+            self._loop = loop = asyncio.get_running_loop()
+            # One wake-up of the event loop for all that a step has produced.
+            self._engine.deliver = lambda events: loop.call_soon_threadsafe(deliver_here, events)
         self._engine.submit(rows)
         return self._generated(reply, rows, events)
 
@@ -80,7 +81,7 @@ class Desk:
                     yield Piece(event.index, choice.text, event.tokens, event.finish)
         finally:
             self._engine.cancel(rows)
-        if reply.sampling.temperature == 0 and self._settings.cache_entries:
+        if reply.repeatable and self._settings.cache_entries:
             self._cache[reply.cache_key] = reply.choices
             while len(self._cache) > self._settings.cache_entries:
                 self._cache.popitem(last=False)

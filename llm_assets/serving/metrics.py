@@ -8,6 +8,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MODEL = "llm-assets"
+CACHE_TIERS = ("exact",)
 
 
 class Metrics:
@@ -27,6 +28,9 @@ class Metrics:
 
         self.running = gauge("vllm:num_requests_running", "Rows being decoded.")
         self.waiting = gauge("vllm:num_requests_waiting", "Rows waiting for a batch.")
+        self.kv_usage = gauge("vllm:kv_cache_usage_perc", "Share of the KV cache that holds tokens, 0 to 1.")
+        self.prefix_queries = counter("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache.")
+        self.prefix_hits = counter("vllm:prefix_cache_hits", "Prompt tokens found there, and not read again.")
         self.prompt_tokens = counter("vllm:prompt_tokens", "Prompt tokens read.")
         self.generation_tokens = counter("vllm:generation_tokens", "Tokens generated.")
         self.rejected = counter("vllm:admission_rejections", "Requests told 429 because the queue was full.")
@@ -44,9 +48,16 @@ class Metrics:
             ["model_name", "finished_reason"],
             registry=self.registry,
         )
-        self.batch_size = histogram("llm_assets:batch_size", "Rows a batch starts with.", ROWS)
-        self.cache_hits = counter("llm_assets:reply_cache_hits", "Replies from the exact-reply cache.")
-        self.cache_queries = counter("llm_assets:reply_cache_queries", "Look-ups in the exact-reply cache.")
+        self.batch_size = histogram("llm_assets:batch_size", "Rows of a decoding step.", ROWS)
+        self.cache_hits = Counter(
+            "llm_assets:cache_hits", "Replies given from a cache.", ["tier"], registry=self.registry
+        )
+        self.cache_queries = Counter(
+            "llm_assets:cache_queries", "Look-ups in a cache of replies.", ["tier"], registry=self.registry
+        )
+        for tier in CACHE_TIERS:  # shown from the start, at 0
+            self.cache_hits.labels(tier)
+            self.cache_queries.labels(tier)
         self.feedback = Counter(
             "llm_assets:feedback", "Feedback from people.", ["rating", "corrected"], registry=self.registry
         )

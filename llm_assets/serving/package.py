@@ -70,7 +70,9 @@ def read_pointer(endpoint: Path) -> dict[str, Any] | None:
 
 def load_served(pointer: dict[str, Any], threads: int) -> Served:
     """Load, verify and warm the package a pointer names. Raises UserError when it is missing or damaged."""
-    from llm_assets.inference.onnx_model import OnnxModel
+    import numpy as np
+
+    from llm_assets.inference.onnx_model import OnnxModel, cache_for
     from llm_assets.prompts import PromptTemplate
 
     folder = Path(pointer["package"])
@@ -84,8 +86,9 @@ def load_served(pointer: dict[str, Any], threads: int) -> Served:
         for task, template in sorted((model.package.get("tasks") or {}).items())
     }
     warm = model.tokenizer.encode(render_chat([{"role": "user", "content": "warm"}])).ids
-    state, logits = model.prefill([warm, warm], len(warm) + 1)
-    model.decode(state, logits.argmax(axis=1))
+    cache = cache_for(model, 2, len(warm) + 1)
+    logits = model.read_prompts(cache, [warm, warm])
+    model.decode(cache, logits.argmax(axis=1), np.array([len(warm)] * 2))
     return Served(pointer["digest"], model, tasks, int(time.time()))
 
 

@@ -64,9 +64,12 @@ class Reply:
 
     @property
     def cache_key(self) -> tuple[Any, ...]:
-        sampling = self.sampling
-        prompts = tuple(map(tuple, self.prompts))
-        return (self.package.digest, self.model, prompts, self.n, sampling.max_tokens, sampling.stop)
+        return (self.package.digest, self.model, tuple(map(tuple, self.prompts)), self.n, self.sampling)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same request would get the same reply again."""
+        return self.sampling.temperature == 0 or self.sampling.seed is not None
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {

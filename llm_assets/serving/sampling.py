@@ -48,7 +48,7 @@ class Sampling:
 
     @property
     def plain(self) -> bool:
-        """Whether the next token is always the one with the largest logit, and nothing else is told of it."""
+        """Whether the next token is the one with the largest logit, if it may come at all, and no more is told."""
         changed = (
             self.temperature
             or self.repetition_penalty != 1
@@ -56,10 +56,12 @@ class Sampling:
             or self.frequency_penalty
             or self.logit_bias
             or self.constraint
-            or self.min_tokens
-            or self.ignore_eos
         )
         return not changed and self.logprobs is None
+
+    def bans_end(self, chosen: int) -> bool:
+        """Whether the end token may not come after so many tokens."""
+        return self.ignore_eos or chosen < self.min_tokens
 
 
 class Matcher(Protocol):
@@ -98,21 +100,19 @@ class Sampler:
             self._random = np.random.default_rng(None if sampling.seed is None else [sampling.seed % 2**64, index])
         self._prompt = np.unique(np.array(prompt, dtype=np.int64)) if sampling.repetition_penalty != 1 else None
         self._counts: dict[int, int] = {}
-        self._chosen = 0
 
-    def choose(self, logits: np.ndarray) -> tuple[int, TokenLogprob | None]:
-        """The next token for logits float32 [vocab], which are left as they were."""
+    def choose(self, logits: np.ndarray, chosen: int) -> tuple[int, TokenLogprob | None]:
+        """The next token for logits float32 [vocab], which are left as they were; `chosen` tokens came before it."""
         sampling = self._sampling
-        scores = self._adjusted(logits)
+        scores = self._adjusted(logits, chosen)
         token = int(scores.argmax()) if self._random is None else _draw(scores, sampling, self._random.random())
-        self._chosen += 1
         if sampling.repetition_penalty != 1 or sampling.presence_penalty or sampling.frequency_penalty:
             self._counts[token] = self._counts.get(token, 0) + 1
         if self._matcher is not None:
             self._matcher.advance(token)
         return token, None if sampling.logprobs is None else _told(logits, token, sampling.logprobs)
 
-    def _adjusted(self, logits: np.ndarray) -> np.ndarray:
+    def _adjusted(self, logits: np.ndarray, chosen: int) -> np.ndarray:
         sampling = self._sampling
         scores = logits.copy()
         if self._prompt is not None:
@@ -128,7 +128,7 @@ class Sampler:
         if self._matcher is not None:
             # A constraint says itself when a reply may end; a bound below it would leave no token at all.
             self._matcher.mask(scores)
-        elif sampling.ignore_eos or self._chosen < sampling.min_tokens:
+        elif sampling.bans_end(chosen):
             scores[self._eos] = -np.inf
         return scores
 

@@ -11,14 +11,14 @@ from llm_assets.alignment.examples import base_templates, sample_examples, split
 from llm_assets.compression.export import export_package, model_bytes
 from llm_assets.errors import UserError
 from llm_assets.inference import load_generator
-from llm_assets.inference.onnx_model import OnnxModel
+from llm_assets.inference.onnx_model import OnnxModel, cache_for
 from llm_assets.models.llama import load_model
 
 
 @pytest.fixture(scope="module")
 def packages(tiny_checkpoint, tmp_path_factory):
     root = tmp_path_factory.mktemp("packages")
-    for precision in ("fp32", "int8"):
+    for precision in ("fp32", "int8", "int4"):
         export_package(tiny_checkpoint, root / precision, precision, "finetuned_model")
     return root
 
@@ -37,10 +37,12 @@ def test_fp32_package_gives_the_tokens_of_transformers_generate(packages, tiny_c
         ids = package.tokenizer.encode(example.prompt).ids
         with torch.inference_mode():
             expected = model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False, eos_token_id=None)
-        state, logits = package.prefill([ids], len(ids) + 12)
+        cache = cache_for(package, 1, len(ids) + 12)
+        logits = package.read_prompts(cache, [ids])
         got = [int(logits.argmax())]
         while len(got) < 12:
-            got.append(int(package.decode(state, np.array(got[-1:])).argmax()))
+            length = np.array([len(ids) + len(got) - 1])
+            got.append(int(package.decode(cache, np.array(got[-1:]), length).argmax()))
         assert got == expected[0, len(ids) :].tolist()
 
 
@@ -55,30 +57,56 @@ def test_generators_of_checkpoint_and_package_agree(packages, tiny_checkpoint, e
     assert np.mean([a == b for a, b in zip(int8, torch_answers, strict=True)]) >= 0.9
 
 
-def test_rows_of_a_batch_may_be_at_different_positions(packages, examples):
-    """Sequences join and leave a running batch, and none notices."""
-    package = OnnxModel(packages / "fp32", threads=1)
-    first, second, third = (package.tokenizer.encode(e.prompt).ids for e in examples[:3])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+def test_a_sequence_has_the_same_bits_whatever_shares_its_batch(packages, examples, precision):
+    """Read alone, in chunks or beside others, decoded in batches of any size: logits are equal to the last bit."""
+    package = OnnxModel(packages / precision, threads=1)
+    prompts = [package.tokenizer.encode(e.prompt).ids for e in examples[:9]]
+    tokens = np.random.default_rng(3).integers(5, package.vocab, (len(prompts), 4))
 
-    def alone(ids, tokens):
-        state, logits = package.prefill([ids], 100)
-        steps = [logits[0]]
-        for token in tokens:
-            steps.append(package.decode(state, np.array([token]))[0])
-        return steps
+    def decoded(cache, rows):
+        lengths = np.array([len(prompts[row]) for row in rows])
+        return [package.decode(cache, tokens[rows, step], lengths + step) for step in range(tokens.shape[1])]
 
-    tokens = [11, 12, 13]
-    state, _ = package.prefill([first], 100)
-    package.decode(state, np.array([11]))
-    joined, _ = package.prefill([second, third], 100)
-    both = state.join(joined)
-    logits = package.decode(both, np.array([12, 11, 11]))
-    kept = both.keep([2, 0])
-    last = package.decode(kept, np.array([12, 13]))
-    assert np.allclose(logits[0], alone(first, tokens)[2], atol=1e-5)
-    assert np.allclose(logits[1], alone(second, tokens)[1], atol=1e-5)
-    assert np.allclose(last[0], alone(third, [11, 12])[2], atol=1e-5)
-    assert np.allclose(last[1], alone(first, tokens)[3], atol=1e-5)
+    together = cache_for(package, len(prompts), 128)
+    first = package.read_prompts(together, prompts)
+    steps = decoded(together, list(range(len(prompts))))
+    for row, prompt in enumerate(prompts):
+        alone = cache_for(package, 1, 256)
+        assert np.array_equal(package.read_prompts(alone, [prompt])[0], first[row])
+        chunked = cache_for(package, 2, 128)
+        assert package.read_chunk(chunked, 0, 0, prompt[:16], last=False) is None
+        assert np.array_equal(package.read_chunk(chunked, 0, 16, prompt[16:], last=True), first[row])
+        for cache in (alone, chunked):
+            for step, logits in enumerate(decoded(cache, [row])):
+                assert np.array_equal(logits[0], steps[step][row])
+
+
+def test_rows_join_leave_and_move_and_the_cache_changes_its_shape(packages, examples):
+    package = OnnxModel(packages / "int8", threads=1)
+    prompts = [package.tokenizer.encode(e.prompt).ids for e in examples[:3]]
+    lengths = np.array([len(prompt) for prompt in prompts])
+    alone = [cache_for(package, 1, 128) for _ in prompts]
+    for cache, prompt in zip(alone, prompts, strict=True):
+        package.read_prompts(cache, [prompt])
+    expected = [package.decode(c, np.array([11]), lengths[i : i + 1])[0] for i, c in enumerate(alone)]
+
+    cache = package.new_cache(4 * 128, 128)
+    package.read_prompts(cache, prompts[:1], first=2)
+    block = cache.read(2, 0, 16)
+    package.read_prompts(cache, prompts[1:], first=0)
+    cache.write(3, 0, block)  # the prefix of the first prompt, and then the rest of it
+    package.read_chunk(cache, 3, 16, prompts[0][16:], last=False)
+    cache.move(3, 2, int(lengths[0]))
+    spare = int(lengths[0]) // 2  # a prompt half read lies after the two rows that are decoded
+    two = package.decode(cache, np.array([11, 11]), lengths[1:], spare)
+    assert np.array_equal(two[0], expected[1]) and np.array_equal(two[1], expected[2])
+    cache.reshape(256, [int(lengths[1])])
+    assert (cache.rows, cache.capacity) == (2, 256)
+    assert np.array_equal(package.decode(cache, np.array([11]), lengths[1:2])[0], expected[1])
+    cache.reshape(64, [int(lengths[1])])
+    assert cache.rows == 8
+    assert np.array_equal(package.decode(cache, np.array([11]), lengths[1:2])[0], expected[1])
 
 
 def test_int8_shrinks_the_embedding_too(packages, tiny_checkpoint):
@@ -103,13 +131,17 @@ def test_what_cannot_be_run_is_refused_by_name(packages, tmp_path):
     with pytest.raises(UserError, match="not a model package"):
         OnnxModel(tmp_path)
     package = OnnxModel(packages / "fp32", threads=1)
-    with pytest.raises(ValueError, match="context"):
-        package.prefill([[1, 2]], 4096)
-    with pytest.raises(ValueError, match="prompts must have"):
-        package.prefill([[1] * 20], 10)
-    state, _ = package.prefill([[1, 2]], 2)
+    cache = package.new_cache(128, 64)
+    with pytest.raises(ValueError, match="1 to 64 tokens"):
+        package.read_prompts(cache, [[1] * 65])
+    with pytest.raises(ValueError, match="the cache has 2"):
+        package.read_prompts(cache, [[1, 2]] * 3)
+    with pytest.raises(ValueError, match="do not fit into 64"):
+        package.read_chunk(cache, 0, 60, [1] * 6, last=True)
     with pytest.raises(ValueError, match="full"):
-        package.decode(state, np.array([3]))
+        package.decode(cache, np.array([3]), np.array([64]))
+    with pytest.raises(ValueError, match="two rows of 128"):
+        package.new_cache(128, 128)
     for path in (packages / "fp32").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes()[: 300 if path.name == "model.onnx" else None])
     with pytest.raises(UserError, match="cannot be loaded"):

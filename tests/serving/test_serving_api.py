@@ -252,7 +252,9 @@ def test_exact_reply_cache_answers_again(http):
 
     def hits() -> float:
         lines = http.get("/metrics").text.splitlines()
-        return float(next(line for line in lines if line.startswith("llm_assets:reply_cache_hits_total")).split()[-1])
+        return float(
+            next(line for line in lines if line.startswith('llm_assets:cache_hits_total{tier="exact"}')).split()[-1]
+        )
 
     first, before = http.post("/v1/chat/completions", json=body).json(), hits()
     second = http.post("/v1/chat/completions", json=body).json()

@@ -147,7 +147,7 @@ def test_overload_is_told_429_and_the_rest_is_served(endpoint, packages):
 
 
 def test_deadline(endpoint, packages):
-    hasty = with_settings(endpoint, deadline_seconds=0.001, batch_window_ms=0)
+    hasty = with_settings(endpoint, deadline_seconds=0.001)
     hasty.deploy(packages["good"], "digest-1")
     hasty.start()
     hasty.wait_serving("digest-1")

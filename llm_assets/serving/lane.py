@@ -1,0 +1,184 @@
+"""A lane: the rows of one package in flight, over one KV cache. Slots, admission, prompts in chunks, decoding together.
+
+Slots 0…n-1 of the cache hold the rows that are being decoded; slot n the one whose prompt is being read in chunks, if
+there is one. A row that ends leaves its slot to the last, so that one call always decodes the first n.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from llm_assets.inference.kv_cache import aligned
+from llm_assets.serving.config import ServingConfig
+from llm_assets.serving.metrics import Metrics
+from llm_assets.serving.package import Served
+from llm_assets.serving.prefix_cache import PrefixCache
+from llm_assets.serving.rows import Event, Row
+
+Tell = Callable[[Row, Event], None]
+MIN_CAPACITY = 128  # tokens of a slot; it doubles while rows need more
+
+
+class Lane:
+    """One package's rows. `tell` is called with what rows produce."""
+
+    def __init__(self, package: Served, settings: ServingConfig, metrics: Metrics, tell: Tell) -> None:
+        self._model = package.model
+        self._settings, self._metrics, self._tell = settings, metrics, tell
+        self._longest = aligned(self._model.context)
+        tokens = settings.kv_cache_mb * 2**20 // self._model.token_bytes
+        # Two rows of the whole context always fit, whatever the setting says: any request can be answered.
+        self._cache = self._model.new_cache(max(tokens, 2 * self._longest), min(MIN_CAPACITY, self._longest))
+        self._prefixes = PrefixCache(settings.prefix_cache_mb * 2**20)
+        self.waiting: deque[Row] = deque()
+        self.decoding: list[Row] = []
+        self.reading: Row | None = None
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows that hold a slot."""
+        return [*self.decoding, self.reading] if self.reading else self.decoding
+
+    @property
+    def used(self) -> int:
+        """Tokens in the KV cache."""
+        return sum(row.past for row in self.rows)
+
+    @property
+    def room(self) -> int:
+        """Tokens that the KV cache has room for."""
+        return self._cache.tokens
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.decoding or self.reading or self.waiting)
+
+    def drop(self, gone: Callable[[Row], bool]) -> None:
+        """Let the rows for which `gone` leave their slots, and the queue."""
+        if self.reading and gone(self.reading):
+            self.reading = None
+        self._leave([at for at, row in enumerate(self.decoding) if gone(row)])
+        for row in [row for row in self.waiting if gone(row)]:
+            self.waiting.remove(row)
+
+    def read(self) -> int:
+        """Read prompts, at most `prefill_tokens` of them, so that decoding waits no longer than that: the next chunk
+        of a long one, or several short ones together. How many tokens were read."""
+        group = self._admit() if self.reading is None else []
+        started = time.monotonic()
+        if group:
+            logits = self._model.read_prompts(self._cache, [row.prompt for row in group], len(self.decoding))
+            for row in group:
+                row.past = len(row.prompt)
+            self._begin(group, logits, started)
+            return sum(row.past for row in group)
+        if self.reading is not None:
+            row = self.reading
+            stop = min(len(row.prompt), row.past + self._settings.prefill_tokens)
+            last = stop == len(row.prompt)
+            chunk = row.prompt[row.past : stop]
+            found = self._model.read_chunk(self._cache, len(self.decoding), row.past, chunk, last)
+            row.past = stop
+            if found is not None:
+                self.reading = None
+                self._begin([row], found[None], started)
+            return len(chunk)
+        return 0
+
+    def decode(self) -> int:
+        """One token more for every row that has read its prompt. How many rows that are."""
+        rows = self.decoding
+        if not rows:
+            return 0
+        tokens = np.array([row.token for row in rows], dtype=np.int64)
+        lengths = np.array([row.past for row in rows], dtype=np.int32)
+        logits = self._model.decode(self._cache, tokens, lengths, self.reading.past if self.reading else 0)
+        for row in rows:
+            row.past += 1
+        self._metrics.batch_size.observe(len(rows))
+        count = len(rows)
+        self._leave(self._advance(rows, logits))
+        return count
+
+    def _begin(self, rows: list[Row], logits: np.ndarray, started: float) -> None:
+        """Rows whose prompts have been read get their first token, and are decoded from now on."""
+        first = len(self.decoding)
+        for slot, row in enumerate(rows, first):
+            self._prefixes.keep(row.prompt, self._cache, slot)
+            self._metrics.prefill_time.observe(time.monotonic() - max(started, row.started))
+        self.decoding.extend(rows)
+        self._leave([first + at for at in self._advance(rows, logits)])
+
+    def _advance(self, rows: list[Row], logits: np.ndarray) -> list[int]:
+        """Choose each row's next token, and tell; which of the rows have ended."""
+        ended = []
+        now = time.monotonic()
+        for at, (row, likeliest) in enumerate(zip(rows, logits.argmax(axis=1).tolist(), strict=True)):
+            piece = row.choose(likeliest, logits[at])
+            if row.first_token:
+                self._metrics.inter_token.observe(now - row.last_token)
+            else:
+                row.first_token = now
+                self._metrics.ttft.observe(now - row.queued)
+            row.last_token = now
+            if piece is not None:
+                self._tell(row, piece)
+                if piece.finish:
+                    ended.append(at)
+        return ended
+
+    def _leave(self, slots: list[int]) -> None:
+        """Empty these slots (ascending): the last rows move into them, and so does the prompt being read."""
+        for slot in reversed(slots):
+            row = self.decoding.pop()
+            last = len(self.decoding)
+            if slot != last:
+                self.decoding[slot] = row
+                self._cache.move(last, slot, row.past)
+        if slots and self.reading:
+            self._cache.move(len(self.decoding) + len(slots), len(self.decoding), self.reading.past)
+
+    def _admit(self) -> list[Row]:
+        """Give slots to the next rows in the queue: several short prompts that are to be read together, or one that
+        becomes `reading`, with its cached beginning put into its slot."""
+        group: list[Row] = []
+        width = 0
+        while self.waiting and len(self.decoding) + len(group) < self._settings.max_batch:
+            row = self.waiting[0]
+            width = max(width, len(row.prompt))
+            if group and (len(group) + 1) * width > self._settings.prefill_tokens:
+                break
+            found = self._prefixes.find(row.prompt)
+            alone = bool(found.tokens) or len(row.prompt) > self._settings.prefill_tokens
+            if (group and alone) or not self._fits(row, group):
+                break
+            self.waiting.popleft()
+            row.started = time.monotonic()
+            self._metrics.queue_time.observe(row.started - row.queued)
+            self._metrics.prefix_queries.inc(len(row.prompt))
+            self._metrics.prefix_hits.inc(found.tokens)
+            if alone:
+                self.reading = row
+                for at, block in enumerate(found.blocks):
+                    self._cache.write(len(self.decoding), at * block.shape[2], block)
+                row.past = found.tokens
+                break
+            group.append(row)
+        return group
+
+    def _fits(self, row: Row, group: list[Row]) -> bool:
+        """Whether there is a slot for `row` beside those in use; lays the cache out anew where that makes one."""
+        used = [*self.decoding, *group]
+        capacity = min(MIN_CAPACITY, self._longest)
+        longest = max(other.room for other in (*used, row))
+        while capacity < longest:
+            capacity = min(2 * capacity, self._longest)
+        enough = self._cache.capacity >= longest and self._cache.rows > len(used)
+        if not enough and self._cache.tokens // capacity // 2 * 2 > len(used):
+            self._cache.reshape(capacity, [other.past for other in self.decoding])
+            enough = True
+        return enough

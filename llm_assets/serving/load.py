@@ -1,0 +1,46 @@
+"""How fast the engine works, and so whether one more request would be answered in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from llm_assets.serving.rows import Row
+
+MEMORY = 20.0  # seconds of work that the rate is taken over
+LEARNED = 0.05  # weight of one finished reply in the share of its tokens that a reply is expected to use
+MARGIN = 0.8  # of the time to a request's deadline may be taken up by what is before it and itself
+
+
+class Load:
+    """Work is counted in tokens read or decoded: on a CPU, at a full batch, the two cost about the same."""
+
+    def __init__(self) -> None:
+        self._tokens = self._seconds = 0.0
+        self._share = 1.0
+
+    def did(self, tokens: int, seconds: float) -> None:
+        """A step took so long for so many tokens."""
+        if self._seconds > MEMORY:
+            self._tokens, self._seconds = self._tokens / 2, self._seconds / 2
+        self._tokens += tokens
+        self._seconds += seconds
+
+    def finished(self, row: Row, tokens: int) -> None:
+        """A reply has ended: most use less than they may."""
+        self._share += LEARNED * (tokens / row.sampling.max_tokens - self._share)
+
+    def seconds(self, rows: Iterable[Row]) -> float:
+        """How long what is left of these rows takes; 0 before anything is known."""
+        if not self._tokens:
+            return 0.0
+        left = sum(len(row.prompt) + self._share * row.sampling.max_tokens - row.past for row in rows)
+        return max(0.0, left) * self._seconds / self._tokens
+
+    def too_late(self, before: Sequence[Row], rows: Sequence[Row], now: float) -> bool:
+        """Whether `rows` would miss their deadline because of the rows `before` them."""
+        return bool(before) and self.seconds([*before, *rows]) > MARGIN * (rows[0].deadline - now)
+
+    def retry_after(self, before: Sequence[Row]) -> int:
+        """Whole seconds after which about half of these rows are done: 1 to 30."""
+        return min(30, max(1, math.ceil(self.seconds(before) / 2)))

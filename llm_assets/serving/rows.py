@@ -1,0 +1,93 @@
+"""A row: one choice of one request, from the queue to its last token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from llm_assets.serving.package import Served
+from llm_assets.serving.protocol import ApiError
+from llm_assets.serving.reply_text import ReplyText
+from llm_assets.serving.sampling import Matcher, Sampler, Sampling, TokenLogprob
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a row has produced since its last piece. tokens: of the reply so far. `finish` is None until its last
+    piece: "stop" or "length"."""
+
+    index: int
+    text: str
+    tokens: int
+    finish: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+Event = Piece | ApiError
+
+
+@dataclass(eq=False)
+class Row:
+    """One choice of one request. `emit` is called where the engine delivers events. Times are of the monotonic clock.
+
+    past: tokens of it that lie in the KV cache. token: the last one chosen, which does not.
+    """
+
+    package: Served
+    prompt: list[int]
+    sampling: Sampling
+    index: int
+    deadline: float
+    emit: Callable[[Event], None]
+    matcher: Matcher | None = None
+    queued: float = field(default_factory=time.monotonic)
+    cancelled: bool = False
+    past: int = 0
+    token: int = 0
+    started: float = 0.0
+    first_token: float = 0.0
+    last_token: float = 0.0
+    _told: list[TokenLogprob] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._eos, self._plain = self.package.model.eos, self.sampling.plain
+        self._sampler = Sampler(self.sampling, self.prompt, self._eos, self.index, self.matcher)
+        self._text = ReplyText(self.package.model.tokenizer, self.sampling.stop)
+
+    @property
+    def room(self) -> int:
+        """Tokens of the KV cache that it may come to need."""
+        return len(self.prompt) + self.sampling.max_tokens
+
+    @property
+    def work(self) -> float:
+        """What it costs, in decoded tokens: those of a prompt are read several at a time."""
+        return len(self.prompt) / 8 + self.sampling.max_tokens
+
+    def choose(self, likeliest: int, logits: np.ndarray) -> Piece | None:
+        """Take the next token, given the logits after the last (float32 [vocab]) and their argmax; what there is to
+        tell of it, None while there is nothing."""
+        chosen = self._text.tokens
+        if self._plain and not (likeliest == self._eos and self.sampling.bans_end(chosen)):
+            self.token = likeliest
+        else:
+            self.token, told = self._sampler.choose(logits, chosen)
+            if told is not None:
+                self._told.append(told)
+        if self.token == self._eos:
+            return self._piece(self._text.rest(), "stop", extra=1)
+        text = self._text.add(self.token)
+        if self._text.stopped:
+            return self._piece(text, "stop")
+        if self._text.tokens >= self.sampling.max_tokens:
+            return self._piece(text + self._text.rest(), "length")
+        return self._piece(text) if text else None
+
+    def _piece(self, text: str, finish: str | None = None, extra: int = 0) -> Piece:
+        told, self._told = tuple(self._told), []
+        return Piece(self.index, text, self._text.tokens + extra, finish, told)
