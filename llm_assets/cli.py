@@ -138,7 +138,7 @@ def retrain(recipe: RecipeOption = None, overrides: SetOption = None) -> None:
     from llm_assets.recipe import current_recipe, home_folder
     from llm_assets.report import print_outcome
     from llm_assets.runs import run_graph
-    from llm_assets.serving.traffic import accept_feedback
+    from llm_assets.serving.feedback import accept_feedback
     from llm_assets.terminal import console
     from resources.lakefs_server import store_server
 

@@ -19,7 +19,7 @@ class PromotionConfig(Section):
 class TrafficConfig(Section):
     """How much of the traffic log is kept."""
 
-    file_mb: int = Field(64, ge=1, description="a file of the log is closed at this size")
+    file_mb: int = Field(16, ge=1, description="a file of the log is closed, and becomes Parquet, at this size")
     total_mb: int = Field(512, ge=1, description="the oldest files go when all are larger than this")
     days: int = Field(90, ge=1, description="files go when older than this")
 
