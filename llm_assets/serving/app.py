@@ -34,7 +34,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
         yield
         watch.close()
         engine.close()
-        traffic.close()
+        service.traffic.close()
 
     app = FastAPI(title="llm-assets", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, key=api_key(home), metrics=metrics)
