@@ -27,14 +27,15 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     metrics = Metrics()
     engine = Engine(settings, metrics)
     watch = PackageWatch(home / "endpoint", threads, lambda served: metrics.serve(served.digest))
-    service = Service(settings, metrics, Desk(engine, settings, metrics), TrafficLog(home, settings.traffic), watch)
+    desk, traffic = Desk(engine, settings, metrics), TrafficLog(home, settings.traffic)
+    service = Service(home, settings, metrics, desk, traffic, watch)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         watch.close()
         engine.close()
-        service.traffic.close()
+        traffic.close()
 
     app = FastAPI(title="llm-assets", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, key=api_key(home), metrics=metrics)

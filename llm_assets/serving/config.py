@@ -24,6 +24,19 @@ class TrafficConfig(Section):
     days: int = Field(90, ge=1, description="files go when older than this")
 
 
+class LabellingConfig(Section):
+    """The page on which people compare two replies."""
+
+    votes: int = Field(2, ge=1, le=20, description="reviewers a pair is shown to; agreement needs two")
+    guidelines: str = Field(
+        "Choose the reply you would rather get: right first, then complete, then short.\n"
+        "Wrong facts lose to an honest gap. Length alone is no merit.\n"
+        "A tie is for replies equally good or equally bad; skip what you cannot judge.",
+        max_length=4000,
+        description="what reviewers are told, beside every pair",
+    )
+
+
 class ServingConfig(Section):
     """The endpoint: where it listens, how it batches, and what it refuses."""
 
@@ -43,4 +56,5 @@ class ServingConfig(Section):
     cache_entries: int = Field(4096, ge=0, description="replies at temperature 0 that are remembered")
     start_seconds: float = Field(30.0, gt=0, description="how long a start or a swap may take")
     traffic: TrafficConfig = TrafficConfig()
+    labelling: LabellingConfig = LabellingConfig()
     promotion: PromotionConfig = PromotionConfig()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_assets.serving.append_log import read_lines
+from llm_assets.serving.labels import preferred
 from llm_assets.serving.traffic import read_traffic
 
 LICENCE = "user feedback"
@@ -65,6 +66,24 @@ def accept_feedback(home: Path) -> Accepted:
     text = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
     if new:
         replace_text(path, text)
+    return Accepted(len(rows), new, path, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def accept_votes(home: Path) -> Accepted:
+    """Make people's votes preference pairs: `feedback/labelled.jsonl`, one a line, as `preference_pairs` reads them.
+
+    All of it is worked out anew from the votes, so a vote taken back goes. Equal votes give equal bytes.
+    """
+    rows = [
+        {"id": pair.id, "task": pair.task, "text": pair.text, "chosen": chosen, "rejected": rejected}
+        for pair, chosen, rejected in preferred(home)
+    ]
+    path = home / "feedback" / "labelled.jsonl"
+    old = list(read_lines(path)) if path.exists() else []
+    text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+    if old != rows:
+        replace_text(path, text)
+    new = sum(row not in old for row in rows)
     return Accepted(len(rows), new, path, hashlib.sha256(text.encode()).hexdigest()[:16])
 
 

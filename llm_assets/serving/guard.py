@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OPEN_ROUTES = frozenset({"/", "/health", "/metrics"})  # everything else needs the key
+OPEN_ROUTES = frozenset({"/", "/live", "/label", "/health", "/metrics"})  # everything else needs the key
 KEY_VARIABLE = "LLM_ASSETS_API_KEY"
 PROBE_HEADER = "x-llm-assets-probe"
 

@@ -178,3 +178,8 @@ def _validate(model: type[T], value: dict[str, Any]) -> T:
                 400, f"missing required parameter: '{path}'", param=path, code="missing_required_parameter"
             ) from None
         raise ApiError(400, f"'{path}': {first['msg']}", param=path, code="invalid_value") from None
+
+
+def parse_as(model: type[T], body: bytes) -> T:
+    """The body, a JSON object, as `model` has it; ApiError 400 that names what is wrong."""
+    return _validate(model, _json_object(body))

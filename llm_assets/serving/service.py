@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.desk import Desk
@@ -14,6 +15,7 @@ from llm_assets.serving.traffic import TrafficLog
 
 @dataclass(frozen=True)
 class Service:
+    home: Path
     settings: ServingConfig
     metrics: Metrics
     desk: Desk

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_assets.data.rows import text_hash
-from llm_assets.serving.append_log import Matches, parse
+from llm_assets.serving.append_log import Matches, blank, locked, parse
+from llm_assets.serving.labels import FOLDER as LABELS
 from llm_assets.serving.traffic import FOLDER
 from llm_assets.serving.traffic_parts import KINDS, parts, scrub
 from llm_assets.versions.fragments import Fragments, holds
@@ -43,15 +44,19 @@ def purge_files(home: Path, matches: Matches) -> list[str]:
     for path in sorted((home / "feedback").glob("*.jsonl")):
         if removed := _rewrite(path, matches):
             done.append(f"{path.relative_to(home)}: {removed} records removed")
+    for path in sorted((home / LABELS).glob("*.jsonl")):
+        with locked(path) as handle:  # the endpoint appends to it
+            if gone := blank(handle, matches):
+                done.append(f"{path.relative_to(home)}: {len(gone)} records removed")
     replies: set[str] = set()
 
     def of_a_reply(record: Mapping[str, Any]) -> bool:
         return record.get("id") in replies or matches(record)
 
     for part in (part for kind in KINDS for part in parts(home / FOLDER, kind)):  # requests before the feedback on them
-        if gone := scrub(part, of_a_reply):
-            replies |= gone
-            done.append(f"{FOLDER}/{part.stem}: {len(gone)} records removed")
+        if ids_gone := scrub(part, of_a_reply):
+            replies |= ids_gone
+            done.append(f"{FOLDER}/{part.stem}: {len(ids_gone)} records removed")
     for name in CACHES:
         if (home / name).is_dir():
             shutil.rmtree(home / name)
