@@ -50,8 +50,9 @@ class Engine:
         what is before them would keep them from being answered in time."""
         with self._changed:
             lanes = list(self._lanes.values())
-            waiting = [*self._arrived, *(row for lane in lanes for row in list(lane.waiting))]
-            before = [*waiting, *(row for lane in lanes for row in lane.rows)]
+            queued = [*self._arrived, *(row for lane in lanes for row in list(lane.waiting))]
+            waiting = [row for row in queued if not row.cancelled]
+            before = [*waiting, *(row for lane in lanes for row in lane.rows if not row.cancelled)]
             full = len(waiting) + len(rows) > self._settings.queue_limit
             if full or self._load.too_late(before, rows, time.monotonic()):
                 self._metrics.rejected.inc()

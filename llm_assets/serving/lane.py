@@ -37,11 +37,12 @@ class Lane:
         self.waiting: deque[Row] = deque()
         self.decoding: list[Row] = []
         self.reading: Row | None = None
+        self._joining: list[Row] = []  # short prompts that are being read together
 
     @property
     def rows(self) -> list[Row]:
         """The rows that hold a slot."""
-        return [*self.decoding, self.reading] if self.reading else self.decoding
+        return [*self.decoding, *self._joining, *([self.reading] if self.reading else [])]
 
     @property
     def used(self) -> int:
@@ -61,6 +62,7 @@ class Lane:
         """Let the rows for which `gone` leave their slots, and the queue."""
         if self.reading and gone(self.reading):
             self.reading = None
+        self._joining = [row for row in self._joining if not gone(row)]
         self._leave([at for at, row in enumerate(self.decoding) if gone(row)])
         for row in [row for row in self.waiting if gone(row)]:
             self.waiting.remove(row)
@@ -68,14 +70,17 @@ class Lane:
     def read(self) -> int:
         """Read prompts, at most `prefill_tokens` of them, so that decoding waits no longer than that: the next chunk
         of a long one, or several short ones together. How many tokens were read."""
-        group = self._admit() if self.reading is None else []
+        if self.reading is None:
+            self._admit()
         started = time.monotonic()
-        if group:
-            logits = self._model.read_prompts(self._cache, [row.prompt for row in group], len(self.decoding))
-            for row in group:
+        if self._joining:
+            rows = self._joining
+            logits = self._model.read_prompts(self._cache, [row.prompt for row in rows], len(self.decoding))
+            for row in rows:
                 row.past = len(row.prompt)
-            self._begin(group, logits, started)
-            return sum(row.past for row in group)
+            self._joining = []
+            self._begin(rows, logits, started)
+            return sum(row.past for row in rows)
         if self.reading is not None:
             row = self.reading
             stop = min(len(row.prompt), row.past + self._settings.prefill_tokens)
@@ -142,10 +147,10 @@ class Lane:
         if slots and self.reading:
             self._cache.move(len(self.decoding) + len(slots), len(self.decoding), self.reading.past)
 
-    def _admit(self) -> list[Row]:
+    def _admit(self) -> None:
         """Give slots to the next rows in the queue: several short prompts that are to be read together, or one that
         becomes `reading`, with its cached beginning put into its slot."""
-        group: list[Row] = []
+        group = self._joining
         width = 0
         while self.waiting and len(self.decoding) + len(group) < self._settings.max_batch:
             row = self.waiting[0]
@@ -154,7 +159,7 @@ class Lane:
                 break
             found = self._prefixes.find(row.prompt)
             alone = bool(found.tokens) or len(row.prompt) > self._settings.prefill_tokens
-            if (group and alone) or not self._fits(row, group):
+            if (group and alone) or not self._fits(row):
                 break
             self.waiting.popleft()
             row.started = time.monotonic()
@@ -168,11 +173,10 @@ class Lane:
                 row.past = found.tokens
                 break
             group.append(row)
-        return group
 
-    def _fits(self, row: Row, group: list[Row]) -> bool:
+    def _fits(self, row: Row) -> bool:
         """Whether there is a slot for `row` beside those in use; lays the cache out anew where that makes one."""
-        used = [*self.decoding, *group]
+        used = [*self.decoding, *self._joining]
         capacity = min(MIN_CAPACITY, self._longest)
         longest = max(other.room for other in (*used, row))
         while capacity < longest:
