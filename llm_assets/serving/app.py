@@ -34,6 +34,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     metrics = Metrics()
     engine = Engine(settings, metrics)
     service = Service(
+        home,
         settings,
         metrics,
         Desk(engine, settings, metrics),
@@ -49,6 +50,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
         service.watch.close()
         service.grammars.close()
         engine.close()
+        service.traffic.close()
 
     app = FastAPI(
         title="llm-assets",

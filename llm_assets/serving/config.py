@@ -19,9 +19,22 @@ class PromotionConfig(Section):
 class TrafficConfig(Section):
     """How much of the traffic log is kept."""
 
-    file_mb: int = Field(64, ge=1, description="a file of the log is closed at this size")
+    file_mb: int = Field(16, ge=1, description="a file of the log is closed, and becomes Parquet, at this size")
     total_mb: int = Field(512, ge=1, description="the oldest files go when all are larger than this")
     days: int = Field(90, ge=1, description="files go when older than this")
+
+
+class LabellingConfig(Section):
+    """The page on which people compare two replies."""
+
+    votes: int = Field(2, ge=1, le=20, description="reviewers a pair is shown to; agreement needs two")
+    guidelines: str = Field(
+        "Choose the reply you would rather get: right first, then complete, then short.\n"
+        "Wrong facts lose to an honest gap. Length alone is no merit.\n"
+        "A tie is for replies equally good or equally bad; skip what you cannot judge.",
+        max_length=4000,
+        description="what reviewers are told, beside every pair",
+    )
 
 
 class ServingConfig(Section):
@@ -47,4 +60,5 @@ class ServingConfig(Section):
     drain_seconds: float = Field(10.0, ge=0, description="how long requests may go on once the server is to end")
     start_seconds: float = Field(30.0, gt=0, description="how long a start or a swap may take")
     traffic: TrafficConfig = TrafficConfig()
+    labelling: LabellingConfig = LabellingConfig()
     promotion: PromotionConfig = PromotionConfig()

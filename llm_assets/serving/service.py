@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.constraints import Grammars
@@ -16,6 +17,7 @@ from llm_assets.serving.traffic import TrafficLog
 
 @dataclass(frozen=True)
 class Service:
+    home: Path
     settings: ServingConfig
     metrics: Metrics
     desk: Desk
