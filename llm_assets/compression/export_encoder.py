@@ -1,8 +1,8 @@
 """An encoder checkpoint (BERT and its kin) as an ONNX package: class probabilities and embeddings from one graph.
 
-transformers' `OnnxExporter` writes the graph. int8 is weight-only (`MatMulNBits`): it rounds activations token by token,
-where ONNX Runtime's dynamic quantization takes one scale for the whole batch, so that a text's result would depend on
-what shares its batch. Equal checkpoints give equal bytes.
+transformers' `OnnxExporter` writes the graph. int8 is `MatMulNBits`, which rounds activations token by token: ONNX
+Runtime's dynamic quantization takes one scale for the whole batch, so that a text's result would depend on what shares
+its batch. Equal checkpoints give equal bytes.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def parity(checkpoint: Path, package: Path, texts: Sequence[Sequence[int]], thre
         got = encoder.encode([ids])
         with torch.inference_mode():
             wanted = whole(torch.tensor([list(ids)]), torch.ones((1, len(ids)), dtype=torch.long))
-        cosine = min(cosine, float((got.embeddings[0] * wanted["embedding"].numpy()[0]).sum()))
+        cosine = min(cosine, float((got.embeddings[0] * wanted["sentence_embedding"].numpy()[0]).sum()))
         if got.probabilities is not None:
             multi = encoder.package["activation"] == "sigmoid"
             chances = wanted["logits"].sigmoid() if multi else wanted["logits"].softmax(dim=-1)
@@ -136,7 +136,7 @@ def _pooling(checkpoint: Path) -> Literal["mean", "cls"]:
 
 
 def _with_embedding(model: PreTrainedModel, pooling: Literal["mean", "cls"]) -> PreTrainedModel:
-    """A model whose outputs are "embedding" [texts, hidden] and, where it classifies, "logits" [texts, classes]."""
+    """A model that gives "sentence_embedding" [texts, hidden] and, where it classifies, "logits" [texts, classes]."""
     import torch
     from transformers import PreTrainedModel
 
@@ -152,7 +152,7 @@ def _with_embedding(model: PreTrainedModel, pooling: Literal["mean", "cls"]) -> 
             last = found.hidden_states[-1]
             kept = attention_mask.unsqueeze(-1).to(last.dtype)
             pooled = last[:, 0] if pooling == "cls" else (last * kept).sum(dim=1) / kept.sum(dim=1)
-            outputs = {"embedding": torch.nn.functional.normalize(pooled, dim=-1)}
+            outputs = {"sentence_embedding": torch.nn.functional.normalize(pooled, dim=-1)}
             return outputs | {"logits": found.logits} if "logits" in found else outputs
 
     return WithEmbedding().eval()
@@ -185,7 +185,7 @@ def _graph(model: PreTrainedModel) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """The exporters print, log and warn about what they themselves hold experimental; the result is compared instead."""
+    """The exporters print, log and warn that they are experimental; what they have made is compared instead."""
     disabled = logging.root.manager.disable
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")

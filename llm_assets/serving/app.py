@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from llm_assets.serving.bodies import GONE, ClientGone
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.desk import Desk
+from llm_assets.serving.encoder_engine import EncoderEngine
 from llm_assets.serving.engine import Engine
 from llm_assets.serving.guard import Guard, api_key, error_response
 from llm_assets.serving.metrics import Metrics
@@ -25,15 +26,17 @@ from llm_assets.serving.traffic import TrafficLog
 
 def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     metrics = Metrics()
-    engine = Engine(settings, metrics)
+    engine, encoder = Engine(settings, metrics), EncoderEngine(settings, metrics)
     watch = PackageWatch(home / "endpoint", threads, lambda served: metrics.serve(served.digest))
-    service = Service(settings, metrics, Desk(engine, settings, metrics), TrafficLog(home, settings.traffic), watch)
+    desk, traffic = Desk(engine, settings, metrics), TrafficLog(home, settings.traffic)
+    service = Service(settings, metrics, desk, encoder, traffic, watch)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         watch.close()
         engine.close()
+        encoder.close()
 
     app = FastAPI(title="llm-assets", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, key=api_key(home), metrics=metrics)

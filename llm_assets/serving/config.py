@@ -24,6 +24,14 @@ class TrafficConfig(Section):
     days: int = Field(90, ge=1, description="files go when older than this")
 
 
+class EncoderConfig(Section):
+    """How texts are embedded and classified, where an encoder is served."""
+
+    batch_tokens: int = Field(2048, ge=64, description="tokens of a batch, padding included; a longer text goes alone")
+    max_texts: int = Field(512, ge=1, description="most texts of one request")
+    queue_limit: int = Field(2048, ge=1, description="texts that may wait; a request that brings more is told 429")
+
+
 class ServingConfig(Section):
     """The endpoint: where it listens, how it batches, and what it refuses."""
 
@@ -42,5 +50,6 @@ class ServingConfig(Section):
     max_choices: int = Field(8, ge=1, le=64, description="most choices (n) of one request")
     cache_entries: int = Field(4096, ge=0, description="replies at temperature 0 that are remembered")
     start_seconds: float = Field(30.0, gt=0, description="how long a start or a swap may take")
+    encoder: EncoderConfig = EncoderConfig()
     traffic: TrafficConfig = TrafficConfig()
     promotion: PromotionConfig = PromotionConfig()

@@ -128,21 +128,21 @@ class FeedbackRequest(_Closed):
 
 
 def parse_chat(body: bytes) -> ChatRequest:
-    return _validate(ChatRequest, _supported(_json_object(body)))
+    return validate(ChatRequest, _supported(json_object(body)))
 
 
 def parse_completion(body: bytes) -> CompletionRequest:
-    return _validate(CompletionRequest, _supported(_json_object(body)))
+    return validate(CompletionRequest, _supported(json_object(body)))
 
 
 def parse_feedback(body: bytes) -> FeedbackRequest:
-    feedback = _validate(FeedbackRequest, _json_object(body))
+    feedback = validate(FeedbackRequest, json_object(body))
     if feedback.rating is None and feedback.correction is None:
         raise ApiError(400, "feedback needs a 'rating' (up or down) or a 'correction'", param="rating")
     return feedback
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -165,7 +165,7 @@ def _supported(value: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _validate(model: type[T], value: dict[str, Any]) -> T:
+def validate(model: type[T], value: dict[str, Any]) -> T:
     try:
         return model.model_validate(value)
     except ValidationError as error:
