@@ -37,6 +37,14 @@ class LabellingConfig(Section):
     )
 
 
+class EncoderConfig(Section):
+    """How texts are embedded and classified, where an encoder is served."""
+
+    batch_tokens: int = Field(2048, ge=64, description="tokens of a batch, padding included; a longer text goes alone")
+    max_texts: int = Field(512, ge=1, description="most texts of one request")
+    queue_limit: int = Field(2048, ge=1, description="texts that may wait; a request that brings more is told 429")
+
+
 class ServingConfig(Section):
     """The endpoint: where it listens, how it batches, and what it refuses."""
 
@@ -59,6 +67,7 @@ class ServingConfig(Section):
     log_prompts: bool = Field(False, description="whether the server's log has prompts and replies")
     drain_seconds: float = Field(10.0, ge=0, description="how long requests may go on once the server is to end")
     start_seconds: float = Field(30.0, gt=0, description="how long a start or a swap may take")
+    encoder: EncoderConfig = EncoderConfig()
     traffic: TrafficConfig = TrafficConfig()
     labelling: LabellingConfig = LabellingConfig()
     promotion: PromotionConfig = PromotionConfig()
