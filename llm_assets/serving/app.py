@@ -7,38 +7,68 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from llm_assets.serving.bodies import GONE, ClientGone
+from llm_assets.serving.clients import GONE, ClientGone
 from llm_assets.serving.config import ServingConfig
+from llm_assets.serving.constraints import Grammars
 from llm_assets.serving.desk import Desk
+from llm_assets.serving.drain import Drain
+from llm_assets.serving.encoder_engine import EncoderEngine
 from llm_assets.serving.engine import Engine
-from llm_assets.serving.guard import Guard, api_key, error_response
+from llm_assets.serving.guard import Guard, error_response
+from llm_assets.serving.keys import Keys
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import PackageWatch
-from llm_assets.serving.protocol import ApiError
+from llm_assets.serving.protocol import ApiError, ErrorBody, invalid
 from llm_assets.serving.routes import ROUTERS
 from llm_assets.serving.service import Service
 from llm_assets.serving.traffic import TrafficLog
 
+CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+
 
 def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
+    """`app.state.service` is what its routes share."""
     metrics = Metrics()
-    engine = Engine(settings, metrics)
-    watch = PackageWatch(home / "endpoint", threads, lambda served: metrics.serve(served.digest))
-    desk, traffic = Desk(engine, settings, metrics), TrafficLog(home, settings.traffic)
-    service = Service(home, settings, metrics, desk, traffic, watch)
+    engine, encoder = Engine(settings, metrics), EncoderEngine(settings, metrics)
+    service = Service(
+        home,
+        settings,
+        metrics,
+        Desk(engine, settings, metrics),
+        encoder,
+        TrafficLog(home, settings.traffic),
+        PackageWatch(home / "endpoint", threads, lambda served: metrics.serve(served.digest)),
+        Grammars(),
+        Drain(),
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        watch.close()
+        service.watch.close()
+        service.grammars.close()
         engine.close()
-        traffic.close()
+        encoder.close()
+        service.traffic.close()
 
-    app = FastAPI(title="llm-assets", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.add_middleware(Guard, key=api_key(home), metrics=metrics)
+    app = FastAPI(
+        title="llm-assets",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        responses={
+            "4XX": {"model": ErrorBody, "description": "The request cannot be answered as it is."},
+            "5XX": {"model": ErrorBody, "description": "The server cannot answer now."},
+        },
+    )
+    app.state.service = service
+    app.add_middleware(
+        Guard, keys=Keys(home), metrics=metrics, drain=service.drain, max_body_bytes=settings.max_body_bytes
+    )
     _handle_errors(app)
     for router in ROUTERS:
         app.include_router(router(service))
@@ -50,13 +80,21 @@ def _handle_errors(app: FastAPI) -> None:
     async def api_error(_: Request, error: ApiError) -> Response:
         return error_response(error)
 
+    @app.exception_handler(RequestValidationError)
+    async def invalid_request(_: Request, error: RequestValidationError) -> Response:
+        return error_response(invalid(error.errors()))
+
     @app.exception_handler(ClientGone)
     async def client_gone(_: Request, __: ClientGone) -> Response:
         return Response(status_code=GONE)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        said = {404: f"no route {request.url.path}", 405: f"{request.method} is not allowed here"}
+        said = {
+            400: "the body is not valid JSON",
+            404: f"no route {request.url.path}",
+            405: f"{request.method} is not allowed here",
+        }
         message = said.get(error.status_code, str(error.detail))
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
+        code = CODES.get(error.status_code, "invalid_json")
         return error_response(ApiError(error.status_code, message, code=code, headers=dict(error.headers or {})))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Collection, Iterator
 from contextlib import aclosing
 from itertools import islice
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, ValidationError
 
 from llm_assets.serving.labels import CHAT, Pair, add_pairs, make_pair, read_pairs
-from llm_assets.serving.protocol import ApiError, ChatRequest, Message, parse_as
+from llm_assets.serving.protocol import ApiError, Closed, invalid
 from llm_assets.serving.replies import prepare
+from llm_assets.serving.requests import ChatRequest, Message
 from llm_assets.serving.service import Service
 from llm_assets.serving.traffic import latest_requests
 
@@ -20,10 +22,9 @@ HEATS = (1.0, 1.4, 1.8)  # temperatures, in turn, until two replies differ
 LOOK_BACK = 5_000  # requests of the log that are looked at
 
 
-class PostedPair(BaseModel):
+class PostedPair(Closed):
     """A line of a posted file. text: what was asked. replies: two that differ."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     text: str = Field(min_length=1)
     replies: list[str] = Field(min_length=2, max_length=2)
     task: str = CHAT
@@ -36,8 +37,9 @@ def read_posted(body: bytes, tasks: Collection[str]) -> list[Pair]:
         if not line.strip():
             continue
         try:
-            posted = parse_as(PostedPair, line)
-        except ApiError as error:
+            posted = PostedPair.model_validate_json(line)
+        except ValidationError as wrong:
+            error = invalid(wrong.errors())
             raise ApiError(400, f"line {number}: {error.message}", param=error.param, code=error.code) from None
         first, second = posted.replies
         if first == second:
@@ -73,7 +75,8 @@ async def sample_pair(service: Service, model: str, task: str, text: str) -> Pai
         request = ChatRequest(
             model=model, messages=[Message(role="user", content=text)], n=2, temperature=heat, seed=seed
         )
-        reply = prepare(request, served, service.settings)
+        deadline = time.monotonic() + service.settings.deadline_seconds
+        reply = prepare(request, served, service.settings, deadline)
         reply.probe = True  # neither traffic nor from a cache
         async with aclosing(service.desk.begin(reply)) as pieces:  # type: ignore[type-var]
             async for _ in pieces:

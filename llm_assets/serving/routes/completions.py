@@ -2,98 +2,93 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response
 
-from llm_assets.serving.bodies import GONE, read_body, unless_gone
+from llm_assets.serving import wire
+from llm_assets.serving.clients import GONE, patience, unless_gone
 from llm_assets.serving.guard import PROBE_HEADER
-from llm_assets.serving.protocol import ApiError, ChatRequest, CompletionRequest, parse_chat, parse_completion
-from llm_assets.serving.replies import Reply, prepare, sse
+from llm_assets.serving.protocol import ApiError
+from llm_assets.serving.replies import Reply, prepare
+from llm_assets.serving.requests import ChatRequest, CompletionRequest
+from llm_assets.serving.rows import Piece
 from llm_assets.serving.service import Service
+from llm_assets.serving.streams import EventStream
 from llm_assets.serving.traffic import now
+from llm_assets.serving.vocabulary import vocabulary
 
 
 def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/v1/chat/completions")
-    async def chat(request: Request) -> Response:
-        body = await read_body(request, service.settings.max_body_bytes)
-        return await _respond(service, request, parse_chat(body))
+    @routes.post("/v1/chat/completions", responses={200: {"model": wire.ChatCompletion}})
+    async def chat(request: Request, asked: ChatRequest) -> Response:
+        return await _respond(service, request, asked)
 
-    @routes.post("/v1/completions")
-    async def completions(request: Request) -> Response:
-        body = await read_body(request, service.settings.max_body_bytes)
-        return await _respond(service, request, parse_completion(body))
+    @routes.post("/v1/completions", responses={200: {"model": wire.Completion}})
+    async def completions(request: Request, asked: CompletionRequest) -> Response:
+        return await _respond(service, request, asked)
 
     return routes
 
 
 async def _respond(service: Service, request: Request, asked: ChatRequest | CompletionRequest) -> Response:
-    if asked.stream_options and not asked.stream:
-        raise ApiError(400, "'stream_options' needs 'stream': true", param="stream_options")
-    reply = prepare(asked, service.served(), service.settings)
+    seconds = patience(request.headers, bool(asked.stream), service.settings.deadline_seconds)
+    reply = prepare(asked, service.served(), service.settings, time.monotonic() + seconds)
     reply.probe = PROBE_HEADER in request.headers
+    facts = request.state.facts
+    facts.update(reply=reply.id, model=reply.model, stream=bool(asked.stream), prompt_tokens=reply.prompt_tokens)
+    if reply.sampling.logprobs is not None:
+        await asyncio.to_thread(vocabulary, reply.package)
+    if reply.sampling.constraint:
+        reply.matchers = await service.grammars.matchers(
+            reply.package, reply.sampling.constraint, len(reply.choices), reply.constrained_by
+        )
     try:
-        pieces = service.desk.begin(reply)
+        pieces = _checked(reply, service.desk.begin(reply))
     except ApiError as error:
-        _finish(service, reply, error.status)
+        finish(service, reply, error.status, facts)
         raise
     if asked.stream:
         usage = bool(asked.stream_options and asked.stream_options.include_usage)
-        return StreamingResponse(
-            _stream(service, reply, pieces, usage),
-            media_type="text/event-stream",
-            headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
-        )
+        return EventStream(service, reply, pieces, usage, lambda status: finish(service, reply, status, facts))
     status = GONE
     try:
-        await unless_gone(request, _drain(pieces))
+        with service.drain.reply(reply):
+            await unless_gone(request.receive, _drain(pieces))
         status = 200
     except ApiError as error:
         status = error.status
         raise
     finally:
-        _finish(service, reply, status)
-    return JSONResponse(reply.whole())
+        finish(service, reply, status, facts)
+    return Response(orjson.dumps(wire.whole(reply)), media_type="application/json")
 
 
-async def _drain(pieces: AsyncIterator[Any]) -> None:
+async def _checked(reply: Reply, pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+    """The pieces; ApiError where a constraint could not be kept to the end."""
+    async with aclosing(pieces):  # type: ignore[type-var]
+        async for piece in pieces:
+            if piece.finish and reply.matchers and (why := reply.matchers[piece.index].error):
+                wrong = f"the reply could not be kept to '{reply.constrained_by}': {why}"
+                raise ApiError(400, wrong, param=reply.constrained_by, code="constraint_too_complex")
+            yield piece
+
+
+async def _drain(pieces: AsyncIterator[Piece]) -> None:
     async with aclosing(pieces):  # type: ignore[type-var]
         async for _ in pieces:
             pass
 
 
-async def _stream(service: Service, reply: Reply, pieces: AsyncIterator[Any], usage: bool) -> AsyncIterator[bytes]:
-    status = GONE
-    extra = {"usage": None} if usage else {}
-    try:
-        if reply.kind == "chat":
-            for index in range(len(reply.choices)):
-                yield sse(reply.chunk(index, None) | extra)
-        async with aclosing(pieces):  # type: ignore[type-var]
-            async for piece in pieces:
-                if piece.text:
-                    yield sse(reply.chunk(piece.index, piece.text) | extra)
-                if piece.finish:
-                    yield sse(reply.chunk(piece.index, "", piece.finish) | extra)
-        if usage:
-            yield sse(reply.usage_chunk())
-        status = 200
-        yield sse("[DONE]")
-    except ApiError as error:
-        status = error.status
-        yield sse(error.body())
-    finally:
-        _finish(service, reply, status)
-
-
-def _finish(service: Service, reply: Reply, status: int) -> None:
+def finish(service: Service, reply: Reply, status: int, facts: dict[str, Any]) -> None:
     """Count the request, and log it."""
     ended = time.monotonic()
     metrics = service.metrics
@@ -123,4 +118,6 @@ def _finish(service: Service, reply: Reply, status: int) -> None:
         "cached": reply.cached,
         "digest": reply.package.digest,
     }
+    told = ("completion_tokens", "ttft_ms", "finish_reason", "cached", "digest")
+    facts.update({name: record[name] for name in told + (("text", "reply") if service.settings.log_prompts else ())})
     service.traffic.request(record, reply.probe)

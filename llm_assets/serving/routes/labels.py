@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from llm_assets.serving.agreement import agreement
-from llm_assets.serving.bodies import read_body
 from llm_assets.serving.label_pairs import read_posted, sample_pairs, unpaired_requests
 from llm_assets.serving.labels import (
     CHAT,
@@ -29,33 +28,29 @@ from llm_assets.serving.labels import (
     undo_vote,
     verdicts,
 )
-from llm_assets.serving.protocol import ApiError, parse_as
+from llm_assets.serving.protocol import ApiError, RequestBody
 from llm_assets.serving.service import Service
 
 REVIEWER = Field(min_length=1, max_length=60)
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class VoteRequest(_Closed):
+class VoteRequest(RequestBody):
     pair: str
     reviewer: str = REVIEWER
     choice: Literal["left", "right", "tie", "skip"]
 
 
-class UndoRequest(_Closed):
+class UndoRequest(RequestBody):
     reviewer: str = REVIEWER
 
 
-class SampleRequest(_Closed):
+class SampleRequest(RequestBody):
     count: int = Field(8, ge=1, le=50)
 
 
 def router(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/v1/label")
-    home, settings = service.home, service.settings
+    home = service.home
 
     @routes.get("/next")
     async def next_pair(reviewer: str = "") -> dict[str, Any]:
@@ -64,15 +59,13 @@ def router(service: Service) -> APIRouter:
         return await run_in_threadpool(_turn, service, reviewer)
 
     @routes.post("/votes")
-    async def vote(request: Request) -> dict[str, Any]:
-        given = parse_as(VoteRequest, await read_body(request, settings.max_body_bytes))
+    async def vote(given: VoteRequest) -> dict[str, Any]:
         await run_in_threadpool(_vote, home, given)
         service.metrics.votes.labels(given.choice).inc()
         return await run_in_threadpool(_turn, service, given.reviewer)
 
     @routes.post("/undo")
-    async def undo(request: Request) -> dict[str, Any]:
-        given = parse_as(UndoRequest, await read_body(request, settings.max_body_bytes))
+    async def undo(given: UndoRequest) -> dict[str, Any]:
         taken = await run_in_threadpool(undo_vote, home, given.reviewer)
         if taken is None:
             raise ApiError(404, f"{given.reviewer!r} has no vote to take back", param="reviewer", code="no_vote")
@@ -81,12 +74,11 @@ def router(service: Service) -> APIRouter:
     @routes.post("/pairs")
     async def pairs(request: Request) -> dict[str, Any]:
         tasks = {CHAT, *(task for task, _ in service.served().tasks.values())}
-        posted = read_posted(await read_body(request, settings.max_body_bytes), tasks)
+        posted = read_posted(await request.body(), tasks)
         return {"posted": len(posted), "added": await run_in_threadpool(add_pairs, home, posted)}
 
     @routes.post("/sample")
-    async def sample(request: Request) -> dict[str, Any]:
-        given = parse_as(SampleRequest, await read_body(request, settings.max_body_bytes))
+    async def sample(given: SampleRequest) -> dict[str, Any]:
         wanted = await run_in_threadpool(unpaired_requests, home, service.served().names, given.count)
         return {"sampled": len(wanted), "added": await sample_pairs(service, home, wanted)}
 
