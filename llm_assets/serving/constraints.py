@@ -20,6 +20,7 @@ from llm_assets.serving.vocabulary import Vocabulary, vocabulary
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
+    from llguidance._lib import JsonCompileOptions
 
 KEPT = 64  # compiled grammars a package
 COMPILE_SECONDS = 3.0
@@ -106,7 +107,7 @@ def compile_constraint(constraint: Constraint, words: Vocabulary) -> LLMatcher:
 
 
 def _grammar(constraint: Constraint) -> str:
-    from llguidance import JsonCompileOptions, LLMatcher
+    from llguidance import LLMatcher
 
     if constraint.kind == "regex":
         return LLMatcher.grammar_from_regex(ascii_classes(constraint.value))

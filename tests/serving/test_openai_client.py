@@ -319,9 +319,9 @@ def test_the_clients_timeout_is_a_deadline(live):
         last = [line for line in made.iter_lines() if line][-1]
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "deadline_exceeded"
     with openai.OpenAI(base_url=f"{live.url}/v1", api_key=live.api_key(), max_retries=0) as client:
+        hasty = {"x-envoy-expected-rq-timeout-ms": "1"}
         with pytest.raises(openai.APIError) as error:
-            for _ in chat(client, stream=True, temperature=2, extra_headers={"x-envoy-expected-rq-timeout-ms": "1"}):
-                pass
+            list(chat(client, stream=True, temperature=2, max_tokens=200, n=8, extra_headers=hasty))
         assert error.value.code == "deadline_exceeded"
         nonsense = {"x-stainless-read-timeout": "soon", "x-envoy-expected-rq-timeout-ms": "-5"}
         assert text(chat(client, extra_headers=nonsense)) == LABEL
