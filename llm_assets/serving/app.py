@@ -16,6 +16,7 @@ from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.constraints import Grammars
 from llm_assets.serving.desk import Desk
 from llm_assets.serving.drain import Drain
+from llm_assets.serving.encoder_engine import EncoderEngine
 from llm_assets.serving.engine import Engine
 from llm_assets.serving.guard import Guard, error_response
 from llm_assets.serving.keys import Keys
@@ -32,11 +33,13 @@ CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     """`app.state.service` is what its routes share."""
     metrics = Metrics()
-    engine = Engine(settings, metrics)
+    engine, encoder = Engine(settings, metrics), EncoderEngine(settings, metrics)
     service = Service(
+        home,
         settings,
         metrics,
         Desk(engine, settings, metrics),
+        encoder,
         TrafficLog(home, settings.traffic),
         PackageWatch(home / "endpoint", threads, lambda served: metrics.serve(served.digest)),
         Grammars(),
@@ -49,6 +52,8 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
         service.watch.close()
         service.grammars.close()
         engine.close()
+        encoder.close()
+        service.traffic.close()
 
     app = FastAPI(
         title="llm-assets",

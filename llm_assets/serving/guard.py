@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 requests = logging.getLogger("llm_assets.serving.requests")
 
-OPEN_ROUTES = frozenset({"/", "/health", "/metrics"})  # everything else needs a key
+OPEN_ROUTES = frozenset({"/", "/live", "/label", "/health", "/metrics"})  # everything else needs a key
 PROBE_HEADER = "x-llm-assets-probe"
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/-]{1,128}")
 

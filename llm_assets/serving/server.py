@@ -18,6 +18,9 @@ from llm_assets.serving.logs import log_as_json
 SETTINGS = "settings.json"
 
 
+SWITCH_SECONDS = 0.0005
+
+
 class Server(uvicorn.Server):
     """Ends on SIGTERM or SIGINT after its requests have, with exit status 0; at once on a second signal."""
 
@@ -56,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         ServingConfig.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else ServingConfig()
     )
     app = build_app(given.home.absolute(), settings, given.threads)
+    # The engine's thread must not wait long for the interpreter while this one answers many.
+    sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         app,
         host=given.host,

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from llm_assets.serving.package import Served
+from llm_assets.serving.package import Served, ServedEncoder
 from llm_assets.serving.protocol import ApiError
 from llm_assets.serving.service import Service
 
@@ -16,12 +16,12 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("")
     async def models() -> dict[str, Any]:
-        served = service.served()
+        served = service.current()
         return {"object": "list", "data": [_described(served, name) for name in served.names]}
 
     @routes.get("/{name}")
     async def model(name: str) -> dict[str, Any]:
-        served = service.served()
+        served = service.current()
         if name not in served.names:
             raise ApiError(404, f"model {name!r} does not exist", param="model", code="model_not_found")
         return _described(served, name)
@@ -29,7 +29,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def _described(served: Served, name: str) -> dict[str, Any]:
+def _described(served: Served | ServedEncoder, name: str) -> dict[str, Any]:
     package = served.model.package
     return {
         "id": name,
