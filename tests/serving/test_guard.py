@@ -41,7 +41,7 @@ def test_every_route_but_the_allow_list_needs_a_key(live, tmp_path, document):
     routes = every_route(tmp_path)
     told = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert told <= routes and ("POST", "/v1/chat/completions") in routes
-    wrong = [{}, {"authorization": "Bearer wrong"}, {"authorization": live.api_key()}, {"authorization": "Bearer "}]
+    wrong = [{}, {"authorization": "Bearer wrong"}, {"authorization": live.api_key()}, {"authorization": "Bearer"}]
     wrong += [{"authorization": f"Basic {live.api_key()}"}, {"x-api-key": live.api_key()}]
     paths = {path for _, path in routes} | {"/docs", "/redoc", "/v1", "/v1/", "/v1/models/", "/metrics/", "/health/x"}
     with httpx.Client(base_url=live.url) as stranger:
@@ -55,7 +55,7 @@ def test_every_route_but_the_allow_list_needs_a_key(live, tmp_path, document):
                 assert reply.headers["x-request-id"] and reply.headers["www-authenticate"] == "Bearer"
                 if method != "HEAD":
                     assert reply.json()["error"]["code"] == "invalid_api_key"
-    assert OPEN_ROUTES == {path for _, path in routes if path in OPEN_ROUTES}, "the list names routes that are there"
+    assert not OPEN_ROUTES - {path for _, path in routes}, "the list names routes that are there"
 
 
 def test_keys_can_be_added_and_withdrawn(endpoint, packages):
@@ -70,7 +70,7 @@ def test_keys_can_be_added_and_withdrawn(endpoint, packages):
     path = endpoint.folder / "api_key"
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_text(f"{first}\nsk-second\n")
-    assert [status(key) for key in (first, "sk-second", "sk-third", f"{first}\nsk-second")] == [200, 200, 401, 401]
+    assert [status(key) for key in (first, "sk-second", "sk-third", f"{first} sk-second")] == [200, 200, 401, 401]
     path.write_text("sk-third-key\n")
     assert [status(key) for key in (first, "sk-second", "sk-third-key")] == [401, 401, 200]
 
@@ -80,7 +80,7 @@ def test_keys_of_the_environment(endpoint, packages, monkeypatch):
     endpoint.deploy(packages["good"], "good-digest")
     endpoint.start()
     endpoint.wait_serving("good-digest")
-    for key, status in (("sk-one", 200), ("sk-two", 200), ("sk-one, sk-two", 401), ("", 401)):
+    for key, status in (("sk-one", 200), ("sk-two", 200), ("sk-one, sk-two", 401), ("sk", 401)):
         reply = httpx.get(f"{endpoint.url}/v1/models", headers={"authorization": f"Bearer {key}"})
         assert reply.status_code == status, key
     assert endpoint.ask(TEXT) == LABEL
@@ -113,14 +113,27 @@ def test_bodies_that_are_no_requests(http):
     assert error_of(post(b"x" * 300_000), 413)["code"] == "body_too_large"
     chunks = http.post("/v1/chat/completions", content=(b"x" * 100_000 for _ in range(5)))
     assert error_of(chunks, 413)["code"] == "body_too_large"
-    for content in (b"{", b"", b"[]", b"null", b"5", b'"x"', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 5000, b"1" * 10_000):
+    for content in (
+        b"{",
+        b"",
+        b"[]",
+        b"null",
+        b"5",
+        b'"x"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":' * 5000,
+        b"1" * 10_000,
+    ):
         assert error_of(post(content), 400)["code"] == "invalid_json", content[:20]
     assert "application/json" in error_of(post(json.dumps(BODY).encode(), "text/plain"), 400)["message"]
     assert post(json.dumps(BODY).encode(), "application/json; charset=utf-8").status_code == 200
     lone = b'{"model": "llm-assets", "messages": [{"role": "user", "content": "\\ud800"}]}'
-    assert error_of(post(lone), 400)["param"].startswith("messages.0.content")
+    assert error_of(post(lone), 400)["code"] == "invalid_json"
     assert error_of(post(b'{"model": "llm-assets", "\\ud800": 1}'), 400)["code"]
-    assert error_of(post(b'{"model": "llm-assets", "messages": [], "temperature": NaN}'), 400)["code"] == "invalid_value"
+    assert (
+        error_of(post(b'{"model": "llm-assets", "messages": [], "temperature": NaN}'), 400)["code"] == "invalid_value"
+    )
     name = "m" * 100_000
     message = error_of(http.post("/v1/chat/completions", json=BODY | {"model": name}), 404)["message"]
     assert len(message) < 1000
