@@ -118,6 +118,7 @@ def finish(service: Service, reply: Reply, status: int, facts: dict[str, Any]) -
         "cached": reply.cached,
         "digest": reply.package.digest,
     }
-    told = ("completion_tokens", "ttft_ms", "finish_reason", "cached", "digest")
-    facts.update({name: record[name] for name in told + (("text", "reply") if service.settings.log_prompts else ())})
+    facts.update({name: record[name] for name in ("completion_tokens", "ttft_ms", "finish_reason", "cached", "digest")})
+    if service.settings.log_prompts:
+        facts.update(text=record["text"], reply_text=record["reply"])
     service.traffic.request(record, reply.probe)
