@@ -107,7 +107,7 @@ def send(operation, mode, document, live, headers, each, seed, statuses) -> None
 
 
 def test_requests_by_the_document_and_against_it(document, live, headers):
-    statuses = fuzz(document, live, headers, each=12, seed=0)
+    statuses = fuzz(document, live, headers, each=15, seed=0)
     assert statuses.total() >= 300 and statuses[200] > 20 and statuses[400] > 100, statuses
     assert live.status()["healthy"]
 
