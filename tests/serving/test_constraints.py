@@ -269,6 +269,31 @@ def test_special_tokens_are_never_text_and_the_end_comes_where_it_may(served):
     assert allowed(matcher, width).tolist() == [eos] and matcher.error is None
 
 
+def test_a_reply_that_cannot_go_on_ends_and_says_why(served):
+    known = vocabulary(served)
+    grammar = compile_constraint(Constraint("regex", "((a{1,1000}){1,1000}){1,100}"), known)
+    matcher = TokenMatcher(grammar, known)
+    [token] = served.model.tokenizer.encode("a").ids
+    for _ in range(200):
+        now = allowed(matcher, served.model.vocab)
+        if matcher.error:
+            break
+        assert token in now
+        matcher.advance(token)
+    assert now.tolist() == [served.model.eos] and "too many" in matcher.error
+    assert TokenMatcher(grammar, known).error is None, "another reply begins anew"
+
+
+def test_a_client_is_told_that_its_grammar_was_too_much(http):
+    body = {"model": "llm-assets", "prompt": "a", "max_tokens": 200, "n": 2, "temperature": 0}
+    body |= {"structured_outputs": {"regex": "((a{1,1000}){1,1000}){1,100}b"}, "logit_bias": {"40": 1}}
+    for stream in (False, True):
+        reply = http.post("/v1/completions", json=body | {"stream": stream})
+        last = json.loads([line for line in reply.text.split("\n") if line][-1].removeprefix("data: "))
+        assert last["error"]["code"] == "constraint_too_complex", last
+        assert last["error"]["param"] == "structured_outputs"
+
+
 def test_logits_wider_than_the_vocabulary_are_masked(served):
     known = vocabulary(served)
     matcher = TokenMatcher(compile_constraint(Constraint("choice", '["a"]'), known), known)

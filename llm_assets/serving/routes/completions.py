@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from llm_assets.serving import wire
-from llm_assets.serving.clients import GONE, patience, unless_gone
+from llm_assets.serving.clients import GONE, off_the_loop, patience, unless_gone
 from llm_assets.serving.guard import PROBE_HEADER
 from llm_assets.serving.protocol import ApiError
 from llm_assets.serving.replies import Reply, prepare
@@ -41,7 +42,9 @@ def router(service: Service) -> APIRouter:
 
 async def _respond(service: Service, request: Request, asked: ChatRequest | CompletionRequest) -> Response:
     seconds = patience(request.headers, bool(asked.stream), service.settings.deadline_seconds)
-    reply = prepare(asked, service.served(), service.settings, time.monotonic() + seconds)
+    reply = await off_the_loop(
+        request, partial(prepare, asked, service.served(), service.settings, time.monotonic() + seconds)
+    )
     reply.probe = PROBE_HEADER in request.headers
     facts = request.state.facts
     facts.update(reply=reply.id, model=reply.model, stream=bool(asked.stream), prompt_tokens=reply.prompt_tokens)
