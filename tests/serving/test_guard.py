@@ -144,6 +144,7 @@ def test_the_document_tells_requests_replies_and_errors(document):
     chat = document["paths"]["/v1/chat/completions"]["post"]
     schemas = document["components"]["schemas"]
     assert set(chat["responses"]) == {"200", "4XX", "5XX"}
+    assert set(chat["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
     reference = chat["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
     assert {"messages", "temperature", "top_k", "structured_outputs"} <= set(schemas[reference]["properties"])
     assert "error" in schemas["ErrorBody"]["properties"]

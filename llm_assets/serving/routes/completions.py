@@ -29,15 +29,20 @@ from llm_assets.serving.vocabulary import vocabulary
 def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/v1/chat/completions", responses={200: {"model": wire.ChatCompletion}})
+    @routes.post("/v1/chat/completions", responses=_replies(wire.ChatCompletion))
     async def chat(request: Request, asked: ChatRequest) -> Response:
         return await _respond(service, request, asked)
 
-    @routes.post("/v1/completions", responses={200: {"model": wire.Completion}})
+    @routes.post("/v1/completions", responses=_replies(wire.Completion))
     async def completions(request: Request, asked: CompletionRequest) -> Response:
         return await _respond(service, request, asked)
 
     return routes
+
+
+def _replies(whole: type) -> dict[int | str, dict[str, Any]]:
+    """What /openapi.json says of a success."""
+    return {200: {"model": whole, "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 
 
 async def _respond(service: Service, request: Request, asked: ChatRequest | CompletionRequest) -> Response:
