@@ -149,3 +149,14 @@ def test_the_document_tells_requests_replies_and_errors(document):
     assert {"messages", "temperature", "top_k", "structured_outputs"} <= set(schemas[reference]["properties"])
     assert "error" in schemas["ErrorBody"]["properties"]
     assert document["components"]["securitySchemes"] and "security" in document
+
+
+def test_no_route_fails_on_garbage(http, document):
+    posts = [path for path, methods in document["paths"].items() if "post" in methods]
+    assert len(posts) > 8
+    deep, half = b'{"model":' + b"[" * 900 + b"]" * 900 + b"}", b'{"model": "\\udfff", "id": "\\ud800"}'
+    for path, content in itertools.product(posts, (b"", b"\0", b"\xff", b"{}", b"[]", b"[1]", b'{"a":1}', deep, half)):
+        reply = http.post(path, content=content, headers={"content-type": "application/json"})
+        if reply.status_code != 200:
+            assert reply.status_code < 500 and error_of(reply, reply.status_code)["message"], (path, content[:20])
+    assert http.get("/health").json()["status"] == "ok"
