@@ -16,8 +16,6 @@ from llm_assets.serving.drain import Drain
 from llm_assets.serving.logs import log_as_json
 
 SETTINGS = "settings.json"
-
-
 SWITCH_SECONDS = 0.0005
 
 
