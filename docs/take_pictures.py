@@ -1,4 +1,4 @@
-"""Takes the pictures of the Dagster UI for the README: `.venv/bin/python docs/take_pictures.py` while `llm-assets up` is running.
+"""Takes the pictures of Dagster for the README: `.venv/bin/python docs/take_pictures.py` while `llm-assets up` runs.
 
 Needs Chromium (`chromium` on PATH); it is driven headless.
 """
