@@ -64,20 +64,30 @@ def parse(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def blank(handle: int, matches: Matches) -> list[dict[str, Any]]:
-    """Overwrite the matching lines of a `locked` file with spaces; their records."""
-    gone, place = [], 0
-    for line in _whole(handle).splitlines(keepends=True):
+def blank(path: Path, matches: Matches) -> list[dict[str, Any]]:
+    """Overwrite the matching lines with spaces; their records. Raises FileNotFoundError.
+
+    Most is looked at without the lock: whoever appends waits for the writing alone.
+    """
+    before = path.read_bytes()
+    seen = before.rfind(b"\n") + 1
+    found = list(_matching(before[:seen], 0, matches))
+    with locked(path) as handle:
+        size = os.fstat(handle).st_size
+        if size < seen:
+            return []  # another file has come in its place
+        found += _matching(os.pread(handle, size - seen, seen), seen, matches)
+        for place, line, _ in found:
+            os.pwrite(handle, b" " * len(line), place)
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        os.fsync(handle)
+    return [record for _, _, record in found]
+
+
+def _matching(content: bytes, place: int, matches: Matches) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
+    """(place in the file, line without its end, record) of the lines of `content`, which begins at `place`."""
+    for line in content.split(b"\n"):
         record = parse(line)
         if record is not None and matches(record):
-            gone.append(record)
-            os.pwrite(handle, b" " * len(line.rstrip(b"\n")), place)
-        place += len(line)
-    os.fsync(handle)
-    return gone
-
-
-def _whole(handle: int) -> bytes:
-    with os.fdopen(os.dup(handle), "rb") as stream:
-        stream.seek(0)
-        return stream.read()
+            yield place, line, record
+        place += len(line) + 1

@@ -133,9 +133,9 @@ def scrub(part: Part, matches: Matches) -> set[str]:
     """Take matching records out of a part, while it is written or becomes Parquet; their ids."""
     gone: list[dict[str, Any]] = []
     try:
-        with locked(part.log) as handle:
+        gone += blank(part.log, matches)
+        with locked(part.log):
             part.partial.unlink(missing_ok=True)  # a conversion that was killed
-            gone += blank(handle, matches)
     except FileNotFoundError:
         pass
     if part.table.exists():

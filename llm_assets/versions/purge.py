@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_assets.data.rows import text_hash
-from llm_assets.serving.append_log import Matches, blank, locked, parse
+from llm_assets.serving.append_log import Matches, blank, parse
 from llm_assets.serving.labels import FOLDER as LABELS
 from llm_assets.serving.traffic import FOLDER
 from llm_assets.serving.traffic_parts import KINDS, parts, scrub
@@ -45,9 +45,8 @@ def purge_files(home: Path, matches: Matches) -> list[str]:
         if removed := _rewrite(path, matches):
             done.append(f"{path.relative_to(home)}: {removed} records removed")
     for path in sorted((home / LABELS).glob("*.jsonl")):
-        with locked(path) as handle:  # the endpoint appends to it
-            if gone := blank(handle, matches):
-                done.append(f"{path.relative_to(home)}: {len(gone)} records removed")
+        if gone := blank(path, matches):  # in place: the endpoint appends to it
+            done.append(f"{path.relative_to(home)}: {len(gone)} records removed")
     replies: set[str] = set()
 
     def of_a_reply(record: Mapping[str, Any]) -> bool:
