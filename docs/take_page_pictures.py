@@ -22,6 +22,9 @@ FOLDER = Path(__file__).resolve().parent / "pictures"
 ASKED = ("join two tables on a key", "send an http request", "invert a matrix")
 PEOPLE = 12  # who ask at once while the live page is looked at
 SECONDS = 75
+SYSTEM = (
+    "You help people who write Python: say which package does what they ask for, and why, in a sentence or two. " * 2
+)
 
 
 def main() -> None:
@@ -87,9 +90,10 @@ def live(page: Page, folder: Path, url: str, key: str, texts: list[str]) -> None
         ) as http:
             while not done.wait(chooser.expovariate(4 if number < PEOPLE / 2 else 0.5)):
                 task = chooser.random() < 0.5
+                asked = [{"role": "user", "content": chooser.choice(texts)}]
                 body = {
                     "model": "llm-assets-route" if task else "llm-assets",
-                    "messages": [{"role": "user", "content": chooser.choice(texts)}],
+                    "messages": asked if task else [{"role": "system", "content": SYSTEM}, *asked],
                     "temperature": 0 if task else 1,
                     "max_tokens": 8 if task else 100,
                 }

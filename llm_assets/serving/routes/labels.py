@@ -33,7 +33,7 @@ from llm_assets.serving.protocol import ApiError, RequestBody, shown
 from llm_assets.serving.service import Service
 
 REVIEWER = Field(min_length=1, max_length=60)
-LINES = {"application/jsonl": {"schema": {"type": "string", "description": "a JSON object a line"}}}
+LINES = {"schema": {"type": "string", "description": "a JSON object a line"}}
 
 
 class ShownPair(TypedDict):
@@ -108,7 +108,7 @@ def router(service: Service) -> APIRouter:
             raise ApiError(404, f"'{shown(given.reviewer)}' has no vote to take back", param="reviewer", code="no_vote")
         return await run_in_threadpool(_turn, service, given.reviewer, taken)
 
-    @routes.post("/pairs", openapi_extra={"requestBody": {"required": True, "content": LINES}})
+    @routes.post("/pairs", openapi_extra={"requestBody": {"required": True, "content": {"text/plain": LINES}}})
     async def pairs(request: Request) -> Posted:
         """Add pairs: a line is `{"text", "replies": [one, another], "task"}`, the task "chat" where none is said."""
         tasks = {CHAT, *(task for task, _ in service.current().tasks.values())}
@@ -124,7 +124,7 @@ def router(service: Service) -> APIRouter:
     async def agreed() -> Agreement:
         return agreement(await run_in_threadpool(read_votes, home))
 
-    @routes.get("/export", response_class=Response, responses={200: {"content": LINES}})
+    @routes.get("/export", response_class=Response, responses={200: {"content": {"application/jsonl": LINES}}})
     async def export() -> Response:
         text = await run_in_threadpool(preference_jsonl, home)
         named = {"content-disposition": 'attachment; filename="preferences.jsonl"'}
