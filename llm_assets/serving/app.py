@@ -18,7 +18,7 @@ from llm_assets.serving.desk import Desk
 from llm_assets.serving.drain import Drain
 from llm_assets.serving.encoder_engine import EncoderEngine
 from llm_assets.serving.engine import Engine
-from llm_assets.serving.guard import Guard, error_response
+from llm_assets.serving.guard import OPEN_ROUTES, Guard, error_response
 from llm_assets.serving.keys import Keys
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import PackageWatch
@@ -72,7 +72,18 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     _handle_errors(app)
     for router in ROUTERS:
         app.include_router(router(service))
+    _describe_keys(app)
     return app
+
+
+def _describe_keys(app: FastAPI) -> None:
+    """Put into /openapi.json which routes need a key."""
+    document = app.openapi()
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}]
+    for path in OPEN_ROUTES & document["paths"].keys():
+        for operation in document["paths"][path].values():
+            operation["security"] = []
 
 
 def _handle_errors(app: FastAPI) -> None:

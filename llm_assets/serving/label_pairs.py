@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from llm_assets.serving.labels import CHAT, Pair, add_pairs, make_pair, read_pairs
-from llm_assets.serving.protocol import ApiError, Closed, invalid
+from llm_assets.serving.protocol import ApiError, Closed, invalid, shown
 from llm_assets.serving.replies import prepare
 from llm_assets.serving.requests import ChatRequest, Message
 from llm_assets.serving.service import Service
@@ -46,7 +46,7 @@ def read_posted(body: bytes, tasks: Collection[str]) -> list[Pair]:
             raise ApiError(400, f"line {number}: the two replies are the same", param="replies")
         if posted.task not in tasks:
             known = ", ".join(sorted(tasks))
-            raise ApiError(400, f"line {number}: task {posted.task!r} is not one of {known}", param="task")
+            raise ApiError(400, f"line {number}: task '{shown(posted.task)}' is not one of {known}", param="task")
         pairs.append(make_pair(posted.task, posted.text, (first, second), "posted"))
     return pairs
 
@@ -88,13 +88,14 @@ async def sample_pair(service: Service, model: str, task: str, text: str) -> Pai
 
 
 async def sample_pairs(service: Service, home: Path, wanted: list[tuple[str, str, str]]) -> int:
-    """Make a pair of each; how many there are. ApiError when the first is refused; a later one ends it."""
+    """Make a pair of each; how many there are. Texts that this model cannot take are passed over, and so is what a busy
+    server refuses once there is a pair; ApiError where there is none."""
     added = 0
     for model, task, text in wanted:
         try:
             pair = await sample_pair(service, model, task, text)
         except ApiError as error:
-            if added or error.status == 400:  # a text that this model cannot take, or others were made: no failure
+            if added or error.status == 400:
                 continue
             raise
         added += add_pairs(home, [pair]) if pair else 0

@@ -170,17 +170,22 @@ def _prompts(request: ChatRequest | CompletionRequest, package: Served) -> tuple
     model = package.model
     if isinstance(request, ChatRequest):
         text, rendered = render(request.messages, request.model, package)
-        return [text], [model.tokenizer.encode(rendered).ids]
+        return [text], token_ids([rendered], package)
     given = request.prompt
     if isinstance(given, str) or isinstance(given[0], str):
         texts: list[str] = [given] if isinstance(given, str) else given  # type: ignore[assignment]
         rendered_texts = [render_text(text, request.model, package) for text in texts]
-        return texts, [model.tokenizer.encode(text).ids for text in rendered_texts]
+        return texts, token_ids(rendered_texts, package)
     ids: list[list[int]] = [given] if isinstance(given[0], int) else given  # type: ignore[assignment, list-item]
     if request.model in package.tasks:
         raise ApiError(400, f"{request.model} takes texts, not token ids", param="prompt", code="invalid_value")
     require_tokens(max(map(max, ids)), package, "prompt")
     return [model.tokenizer.decode(tokens, skip_special_tokens=False) for tokens in ids], ids
+
+
+def token_ids(texts: list[str], package: Served) -> list[list[int]]:
+    """As a batch, whatever their number: only then does the tokenizer let other threads, the engine's, go on."""
+    return [encoded.ids for encoded in package.model.tokenizer.encode_batch(texts)]
 
 
 def require_tokens(largest: int, package: Served, param: str) -> None:
