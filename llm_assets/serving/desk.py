@@ -16,12 +16,13 @@ from llm_assets.serving.replies import Choice, Reply
 from llm_assets.serving.rows import Piece, Row
 from llm_assets.serving.sampling import Matcher
 from llm_assets.serving.semantic_cache import SemanticCache
+from llm_assets.serving.upstream import Upstream
 
 
 class Desk:
     """Gives replies: from a cache, or through the engine."""
 
-    def __init__(self, engine: Engine, settings: ServingConfig, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine | Upstream, settings: ServingConfig, metrics: Metrics) -> None:
         self._engine, self._settings, self._metrics = engine, settings, metrics
         self._cache: OrderedDict[tuple[Any, ...], list[Choice]] = OrderedDict()
         similar = settings.semantic_cache
