@@ -73,7 +73,9 @@ class Upstream:
         self.cancel(list(self._tasks))
 
     def require(self, served: Served | ServedEncoder) -> None:
-        """UserError unless the other server has the model of this package."""
+        """UserError unless the other server has the model of this package. An encoder runs here."""
+        if isinstance(served, ServedEncoder):
+            return
         name = _name(self._backend, served.digest)
         if name not in (found := models(self._backend)):
             raise UserError(
