@@ -138,12 +138,14 @@ def retrain(recipe: RecipeOption = None, overrides: SetOption = None) -> None:
     from llm_assets.recipe import current_recipe, home_folder
     from llm_assets.report import print_outcome
     from llm_assets.runs import run_graph
-    from llm_assets.serving.traffic import accept_feedback
+    from llm_assets.serving.feedback import accept_feedback, accept_votes
     from llm_assets.terminal import console
     from resources.lakefs_server import store_server
 
     accepted = accept_feedback(home_folder())
     console.print(f"{accepted.count} corrections are training data now")
+    if pairs := accept_votes(home_folder()).count:
+        console.print(f"{pairs} pairs that people compared are preference pairs now")
     with store_server(current_recipe().store, home_folder()):
         outcome = run_graph()
     print_outcome(outcome)

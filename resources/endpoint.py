@@ -64,7 +64,7 @@ class Endpoint:
         return self.folder / "server.log"
 
     def api_key(self) -> str:
-        from llm_assets.serving.guard import api_key
+        from llm_assets.serving.keys import api_key
 
         return api_key(self.home)
 

@@ -38,7 +38,7 @@ def degradation_sensor(recipe: Recipe, job_name: str) -> dg.SensorDefinition:
         from llm_assets.monitoring.decision import Memory, decide, remember, run_key
         from llm_assets.publish import close_dead_runs
         from llm_assets.recipe import current_recipe, home_folder
-        from llm_assets.serving.traffic import accept_feedback, pending_feedback
+        from llm_assets.serving.feedback import accept_feedback, accept_votes, pending_feedback
         from resources.endpoint import endpoint_of
 
         recipe, home = current_recipe(), home_folder()
@@ -63,6 +63,7 @@ def degradation_sensor(recipe: Recipe, job_name: str) -> dg.SensorDefinition:
         # Accepting twice changes nothing, and neither does the same run key: a daemon killed here repeats
         # safely.
         accepted = accept_feedback(home)
+        accept_votes(home)
         request = dg.RunRequest(
             run_key=run_key(seen, accepted.digest),
             tags={

@@ -26,8 +26,9 @@ def preference_pairs(job: Job) -> Summary:
     """Chosen and rejected answers to the same prompt.
 
     Several answers of the fine-tuned model are sampled for each prompt; the reference is chosen, a wrong
-    label or the worst summary is rejected. People's own choices (`feedback/pairs.jsonl`) join them. Look at
-    the samples: rejected answers should be wrong, yet near."""
+    label or the worst summary is rejected. People's own choices join them: votes of the labelling page
+    (`feedback/labelled.jsonl`) and pairs made by hand (`feedback/pairs.jsonl`). Look at the samples: rejected
+    answers should be wrong, yet near."""
     from llm_assets.alignment.examples import base_templates
     from llm_assets.alignment.pairs import make_pairs
 

@@ -19,6 +19,7 @@ from llm_assets.alignment.examples import sample_examples, split_rows
 from llm_assets.alignment.overlap import token_f1
 from llm_assets.alignment.sampling import sample_answers
 from llm_assets.artifacts import PAIRS, Progress, Summary, no_progress, pair_schema, write_table
+from llm_assets.chat_format import render_chat
 from llm_assets.errors import UserError
 from llm_assets.inference import torch_setup
 from llm_assets.models.tokenizer import load_tokenizer
@@ -27,14 +28,15 @@ from llm_assets.prompts import PromptTemplate, parse_answer, render_prompt
 if TYPE_CHECKING:
     from llm_assets.training.instructions import Example
 
-FEEDBACK = Path("feedback") / "pairs.jsonl"
+FEEDBACK = (Path("feedback") / "pairs.jsonl", Path("feedback") / "labelled.jsonl")  # by hand; from the labelling page
+CHAT = "chat"  # the task of a pair without a template: its text is what the user said
 FEEDBACK_KEYS = ("id", "task", "text", "chosen", "rejected")
 
 
 def feedback_digest(home: Path) -> str:
     """Changes when people's pairs do; empty where there are none."""
-    path = home / FEEDBACK
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    contents = b"".join((home / path).read_bytes() for path in FEEDBACK if (home / path).is_file())
+    return hashlib.sha256(contents).hexdigest() if contents else ""
 
 
 def make_pairs(
@@ -88,7 +90,8 @@ def make_pairs(
         for (split, example), worse in zip(examples, rejected, strict=True)
         if worse is not None
     ]
-    pairs += feedback_pairs(home / FEEDBACK, templates)
+    for path in FEEDBACK:
+        pairs += feedback_pairs(home / path, templates)
     if not any(pair["split"] == "train" for pair in pairs) or all(pair["split"] == "train" for pair in pairs):
         raise UserError(
             "no preference pairs for both splits: the documents' train or validation split has no row of "
@@ -145,17 +148,22 @@ def feedback_pairs(path: Path, templates: Mapping[str, PromptTemplate]) -> list[
         try:
             row = json.loads(line)
             values = {key: str(row[key]) for key in FEEDBACK_KEYS}
-            template = templates[values["task"]]
+            task, text = values["task"], values["text"]
+            prompt = (
+                render_chat([{"role": "user", "content": text}])
+                if task == CHAT
+                else render_prompt(templates[task], text)
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path} line {number} is not a preference pair ({error!r}); it needs "
-                f"{', '.join(FEEDBACK_KEYS)}, and a task of {', '.join(sorted(templates))}."
+                f"{', '.join(FEEDBACK_KEYS)}, and a task of {', '.join(sorted([CHAT, *templates]))}."
             ) from None
         pairs.append(
             {
                 "id": f"feedback-{values['id']}",
                 "task": values["task"],
-                "prompt": render_prompt(template, values["text"]),
+                "prompt": prompt,
                 "chosen": values["chosen"],
                 "rejected": values["rejected"],
                 "origin": "feedback",

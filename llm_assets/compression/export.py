@@ -1,10 +1,11 @@
 """A Llama checkpoint as an ONNX package: decode with a KV cache, fp32, int8 or int4, files that need no torch.
 
-onnxruntime-genai's model builder writes the graph (GroupQueryAttention, MatMulNBits). Five edits make it ours:
+onnxruntime-genai's model builder writes the graph (GroupQueryAttention, MatMulNBits). Six edits make it ours:
 
 - the LM head sees only the positions asked for (a prefill of 64 prompts would else give gigabytes of logits);
 - rows' lengths are inputs, not counted from a mask;
 - rotary tables are computed, not stored;
+- gate and up projection are one product;
 - the int8 model reads its embedding from the LM head's int8 table (the builder keeps a second one in fp32,
   which is half of a small model);
 - scales are stored as fp16.
@@ -122,6 +123,7 @@ def _edit(path: Path, precision: Precision, width: int) -> onnx.ModelProto:
     _direct_lengths(model)
     _chosen_positions(model, width)
     _compute_rotary(model)
+    _fuse_gate(model)
     if precision == "int8":
         _share_embedding(model)  # the builder shares an int4 one itself
     if precision != "fp32":
@@ -240,6 +242,48 @@ def _compute_rotary(model: onnx.ModelProto) -> None:
     positions = np.arange(len(cosines), dtype=np.float32)[:, None]
     for name, values in (("rotary/positions", positions), ("rotary/rates", rates.astype(np.float32)[None])):
         model.graph.initializer.append(numpy_helper.from_array(values, name))
+
+
+def _fuse_gate(model: onnx.ModelProto) -> None:
+    """Compute gate and up projection of each SwiGLU in one product, and x * sigmoid(x) in one node: a small model
+    spends much of a step on starting nodes."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = {node.name: node for node in model.graph.node}
+    for name, gate in nodes.items():
+        if "/mlp/gate_proj/MatMul" not in name:
+            continue
+        up = nodes[name.replace("gate_proj", "up_proj")]
+        axis = 1 if gate.op_type == "MatMul" else 0  # [in, out], or quantized [out, blocks …]
+        inputs = [gate.input[0]]
+        for ours, theirs in zip(gate.input[1:], up.input[1:], strict=True):
+            parts = [numpy_helper.to_array(weights[part]) for part in (ours, theirs)]
+            inputs.append(ours.replace("gate_proj", "gate_up_proj"))
+            model.graph.initializer.append(numpy_helper.from_array(np.concatenate(parts, axis), inputs[-1]))
+            for part in (ours, theirs):
+                model.graph.initializer.remove(weights[part])
+        attributes = {entry.name: helper.get_attribute_value(entry) for entry in gate.attribute}
+        if "N" in attributes:
+            attributes["N"] *= 2
+        fused = name.replace("gate_proj", "gate_up_proj")
+        both = f"{fused}/output_0"
+        product = helper.make_node(gate.op_type, inputs, [both], name=fused, domain=gate.domain, **attributes)
+        split = helper.make_node(
+            "Split", [both], [gate.output[0], up.output[0]], name=f"{fused}/Split", axis=-1, num_outputs=2
+        )
+        sigmoid = nodes[f"{name.split('/mlp/')[0]}/mlp/act_fn/Sigmoid"]
+        product_of = nodes[sigmoid.name.replace("Sigmoid", "Mul")]
+        silu = helper.make_node(
+            "QuickGelu", [gate.output[0]], [product_of.output[0]], name=f"{sigmoid.name}/QuickGelu",
+            domain="com.microsoft", alpha=1.0,
+        )  # fmt: skip
+        at = list(model.graph.node).index(gate)
+        for node in (gate, up, sigmoid, product_of):
+            model.graph.node.remove(node)
+        for offset, node in enumerate((product, split, silu)):
+            model.graph.node.insert(at + offset, node)
 
 
 def _halve_scales(model: onnx.ModelProto) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from llm_assets.artifacts import PACKAGE, read_json
 from llm_assets.errors import UserError
 from llm_assets.inference.kv_cache import KvCache, aligned
+from llm_assets.inference.session import open_session
 
 MODEL = "model.onnx"
 FORMAT = 2  # of package.json and the graph's inputs
@@ -29,7 +30,6 @@ class OnnxModel:
     """
 
     def __init__(self, folder: Path, threads: int = 2) -> None:
-        import onnxruntime
         from tokenizers import Tokenizer
 
         missing = [name for name in (PACKAGE, MODEL, "tokenizer.json") if not (folder / name).is_file()]
@@ -46,18 +46,7 @@ class OnnxModel:
         self.eos, self.pad = int(self.package["eos"]), int(self.package["pad"])
         self.layers = int(self.package["layers"])
         self._kv_heads, self._head_dim = int(self.package["kv_heads"]), int(self.package["head_dim"])
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # A waiting thread must not burn the core that the rest of a two-core machine needs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(folder / MODEL), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise UserError(f"{folder / MODEL} cannot be loaded: {error}. Export the package again.") from error
+        self._session = open_session(folder / MODEL, threads)
         self._binding: Any = self._session.io_binding()
         self._bound: tuple[Any, ...] = ()
 

@@ -19,9 +19,30 @@ class PromotionConfig(Section):
 class TrafficConfig(Section):
     """How much of the traffic log is kept."""
 
-    file_mb: int = Field(64, ge=1, description="a file of the log is closed at this size")
+    file_mb: int = Field(16, ge=1, description="a file of the log is closed, and becomes Parquet, at this size")
     total_mb: int = Field(512, ge=1, description="the oldest files go when all are larger than this")
     days: int = Field(90, ge=1, description="files go when older than this")
+
+
+class LabellingConfig(Section):
+    """The page on which people compare two replies."""
+
+    votes: int = Field(2, ge=1, le=20, description="reviewers a pair is shown to; agreement needs two")
+    guidelines: str = Field(
+        "Choose the reply you would rather get: right first, then complete, then short.\n"
+        "Wrong facts lose to an honest gap. Length alone is no merit.\n"
+        "A tie is for replies equally good or equally bad; skip what you cannot judge.",
+        max_length=4000,
+        description="what reviewers are told, beside every pair",
+    )
+
+
+class EncoderConfig(Section):
+    """How texts are embedded and classified, where an encoder is served."""
+
+    batch_tokens: int = Field(2048, ge=64, description="tokens of a batch, padding included; a longer text goes alone")
+    max_texts: int = Field(512, ge=1, description="most texts of one request")
+    queue_limit: int = Field(2048, ge=1, description="texts that may wait; a request that brings more is told 429")
 
 
 class ServingConfig(Section):
@@ -36,11 +57,17 @@ class ServingConfig(Section):
     kv_cache_mb: int = Field(512, ge=1, description="memory for keys and values of the rows in flight")
     prefix_cache_mb: int = Field(256, ge=0, description="memory for those of prompts' beginnings, kept for reuse")
     queue_limit: int = Field(128, ge=1, description="rows that may wait; the next one is told 429")
-    deadline_seconds: float = Field(30.0, gt=0, description="a request that takes longer is told 504")
+    deadline_seconds: float = Field(
+        30.0, gt=0, description="most a request may take, whatever it asks for; then it is told 504"
+    )
     max_body_bytes: int = Field(262_144, ge=1024)
     default_max_tokens: int = Field(64, ge=1, description="tokens of a reply when the request does not say")
     max_choices: int = Field(8, ge=1, le=64, description="most choices (n) of one request")
     cache_entries: int = Field(4096, ge=0, description="replies at temperature 0 that are remembered")
+    log_prompts: bool = Field(False, description="whether the server's log has prompts and replies")
+    drain_seconds: float = Field(10.0, ge=0, description="how long requests may go on once the server is to end")
     start_seconds: float = Field(30.0, gt=0, description="how long a start or a swap may take")
+    encoder: EncoderConfig = EncoderConfig()
     traffic: TrafficConfig = TrafficConfig()
+    labelling: LabellingConfig = LabellingConfig()
     promotion: PromotionConfig = PromotionConfig()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from llm_assets.serving.config import ServingConfig
@@ -13,7 +13,8 @@ from llm_assets.serving.engine import Engine, deliver_here
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.protocol import ApiError
 from llm_assets.serving.replies import Choice, Reply
-from llm_assets.serving.rows import Event, Piece, Row
+from llm_assets.serving.rows import Piece, Row
+from llm_assets.serving.sampling import Matcher
 
 
 class Desk:
@@ -39,46 +40,53 @@ class Desk:
             self._cache.move_to_end(reply.cache_key)
             self._metrics.cache_hits.labels("exact").inc()
             return self._cached(reply, found)
-        events: asyncio.Queue[Event] = asyncio.Queue()
-        deadline = reply.started + self._settings.deadline_seconds
+        matchers: Sequence[Matcher | None] = reply.matchers or [None] * len(reply.choices)
         rows = [
-            Row(reply.package, prompt, reply.sampling, at * reply.n + choice, deadline, events.put_nowait)
-            for at, prompt in enumerate(reply.prompts)
-            for choice in range(reply.n)
+            Row(
+                reply.package,
+                reply.prompts[index // reply.n],
+                reply.sampling,
+                index,
+                reply.deadline,
+                reply.events.put_nowait,
+                matcher,
+            )
+            for index, matcher in enumerate(matchers)
         ]
         if self._loop is None:
             self._loop = loop = asyncio.get_running_loop()
             # One wake-up of the event loop for all that a step has produced.
             self._engine.deliver = lambda events: loop.call_soon_threadsafe(deliver_here, events)
         self._engine.submit(rows)
-        return self._generated(reply, rows, events)
+        return self._generated(reply, rows)
 
     async def _cached(self, reply: Reply, found: list[Choice]) -> AsyncIterator[Piece]:
         reply.cached, reply.first = True, time.monotonic()
         for index, known in enumerate(found):
-            reply.choices[index] = Choice(known.text, known.tokens, known.finish)
-            yield Piece(index, known.text, known.tokens, known.finish)
+            reply.choices[index] = known
+            yield Piece(index, known.text, known.tokens, known.finish, tuple(known.logprobs))
 
-    async def _generated(self, reply: Reply, rows: list[Row], events: asyncio.Queue[Event]) -> AsyncIterator[Piece]:
+    async def _generated(self, reply: Reply, rows: list[Row]) -> AsyncIterator[Piece]:
         from llm_assets.prompts import parse_answer
 
         template = reply.package.tasks[reply.model][1] if reply.model in reply.package.tasks else None
         try:
             left = len(rows)
             while left:
-                event = await events.get()
+                event = await reply.events.get()
                 if isinstance(event, ApiError):
                     raise event
                 reply.first = reply.first or time.monotonic()
                 choice = reply.choices[event.index]
                 choice.text += event.text
+                choice.logprobs.extend(event.logprobs)
                 choice.tokens, choice.finish = event.tokens, event.finish
                 left -= event.finish is not None
                 if template is None:
                     yield event
                 elif event.finish:
                     choice.text = parse_answer(template, choice.text)
-                    yield Piece(event.index, choice.text, event.tokens, event.finish)
+                    yield Piece(event.index, choice.text, event.tokens, event.finish, tuple(choice.logprobs))
         finally:
             self._engine.cancel(rows)
         if reply.repeatable and self._settings.cache_entries:

@@ -1,68 +1,54 @@
-"""What every request passes first: its id, its key, its count, and errors in one shape."""
+"""What every request passes first: its id, its key, the size of its body, its count and its line in the log."""
 
 from __future__ import annotations
 
-import hmac
 import logging
-import os
-import secrets
+import re
+import time
 import uuid
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 
+from llm_assets.serving.clients import GONE
+from llm_assets.serving.drain import Drain
+from llm_assets.serving.keys import Keys
 from llm_assets.serving.metrics import Metrics
-from llm_assets.serving.protocol import ApiError
+from llm_assets.serving.protocol import ApiError, json_text
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
+requests = logging.getLogger("llm_assets.serving.requests")
 
-OPEN_ROUTES = frozenset({"/", "/health", "/metrics"})  # everything else needs the key
-KEY_VARIABLE = "LLM_ASSETS_API_KEY"
+OPEN_ROUTES = frozenset({"/", "/live", "/label", "/health", "/metrics"})  # everything else needs a key
 PROBE_HEADER = "x-llm-assets-probe"
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:/-]{1,128}")
 
 
-def api_key(home: Path) -> str:
-    """The endpoint's key: $LLM_ASSETS_API_KEY, or the one in `endpoint/api_key`, made on first use (mode
-    0600).
-    """
-    if given := os.environ.get(KEY_VARIABLE):
-        return given
-    path = home / "endpoint" / "api_key"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"api_key.{uuid.uuid4().hex}")
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as stream:
-            stream.write("sk-" + secrets.token_urlsafe(32))
-        try:
-            os.link(partial, path)  # fails where another process was first: then its key is the key
-        except FileExistsError:
-            pass
-        finally:
-            partial.unlink()
-    return path.read_text(encoding="ascii").strip()
-
-
-def error_response(error: ApiError) -> JSONResponse:
-    return JSONResponse(error.body(), error.status, headers=error.headers)
+def error_response(error: ApiError) -> Response:
+    return Response(json_text(error.body()), error.status, error.headers, "application/json")
 
 
 class Guard:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application. Routes add what they know to `request.state.facts`, which the log's
+    line ends with."""
 
-    def __init__(self, app: ASGIApp, key: str, metrics: Metrics) -> None:
-        self._app, self._key, self._metrics = app, key.encode(), metrics
+    def __init__(self, app: ASGIApp, keys: Keys, metrics: Metrics, drain: Drain, max_body_bytes: int) -> None:
+        self._app, self._keys, self._metrics, self._drain, self._limit = app, keys, metrics, drain, max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id, status = f"req-{uuid.uuid4().hex}", 0
-        scope.setdefault("state", {})["request_id"] = request_id
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
+        request_id = given.decode() if _SANE_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
+        facts: dict[str, Any] = {}
+        scope.setdefault("state", {}).update(request_id=request_id, facts=facts)
+        started, status = time.monotonic(), 0
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -72,32 +58,56 @@ class Guard:
             await send(message)
 
         try:
-            if scope["path"] not in OPEN_ROUTES and not self._authorised(scope):
-                await error_response(
-                    ApiError(
-                        401,
-                        "this route needs the API key, as 'Authorization: Bearer KEY'; "
-                        "the state folder has it in endpoint/api_key",
-                        "authentication_error",
-                        code="invalid_api_key",
-                        headers={"www-authenticate": "Bearer"},
-                    )
-                )(scope, receive, answer)
-            else:
+            if scope["path"] in OPEN_ROUTES:
                 await self._app(scope, receive, answer)
+            elif (key := self._keys.named(headers.get(b"authorization", b""))) is None:
+                await error_response(_UNKNOWN)(scope, receive, answer)
+            elif self._drain.begun:
+                await error_response(self._drain.refusal())(scope, receive, answer)
+            else:
+                facts["key"] = key
+                with self._drain.request():
+                    await self._app(scope, self._bounded(receive), answer)
         except Exception:
             log.exception("request %s failed", request_id)
             if status:
                 raise  # the reply has begun: only closing the connection can say that it is not whole
-            wrong = ApiError(
-                500, f"an error of the server (request {request_id})", "server_error", code="internal_error"
-            )
-            await error_response(wrong)(scope, receive, answer)
+            wrong = f"an error of the server (request {request_id})"
+            error = ApiError(500, wrong, "server_error", code="internal_error")
+            await error_response(error)(scope, receive, answer)
         finally:
-            route = getattr(scope.get("route"), "path", "unknown")  # never the raw path: labels must stay few
-            self._metrics.http.labels(route, scope["method"], str(status or 499)).inc()
+            # Never the raw path in a label: they must stay few.
+            route = getattr(scope.get("route"), "path", "unknown")
+            self._metrics.http.labels(route, scope["method"], str(status or GONE)).inc()
+            fields = {
+                "id": request_id,
+                "method": scope["method"],
+                "route": route,
+                "status": status or GONE,
+                "ms": round((time.monotonic() - started) * 1000, 2),
+            }
+            level = logging.DEBUG if scope["path"] in OPEN_ROUTES else logging.INFO
+            requests.log(level, "request", extra={"fields": fields | facts})
 
-    def _authorised(self, scope: Scope) -> bool:
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        kind, _, key = given.partition(b" ")
-        return hmac.compare_digest(key.strip(), self._key) and kind.lower() == b"bearer"
+    def _bounded(self, receive: Receive) -> Receive:
+        """Raises 413 as soon as the body is too large, whatever its header says."""
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._limit:
+                raise HTTPException(413, f"the body is larger than {self._limit} bytes", {"connection": "close"})
+            return message
+
+        return counted
+
+
+_UNKNOWN = ApiError(
+    401,
+    "this route needs an API key, as 'Authorization: Bearer KEY'; the state folder has it in endpoint/api_key",
+    "authentication_error",
+    code="invalid_api_key",
+    headers={"www-authenticate": "Bearer"},
+)

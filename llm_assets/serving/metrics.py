@@ -61,6 +61,7 @@ class Metrics:
         self.feedback = Counter(
             "llm_assets:feedback", "Feedback from people.", ["rating", "corrected"], registry=self.registry
         )
+        self.votes = Counter("llm_assets:label_votes", "Votes on pairs of replies.", ["choice"], registry=self.registry)
         self.http = Counter(
             "http_requests", "Answered requests.", ["handler", "method", "status"], registry=self.registry
         )

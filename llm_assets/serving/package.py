@@ -16,6 +16,7 @@ from llm_assets.chat_format import render_chat
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
+    from llm_assets.inference.encoder_model import EncoderModel
     from llm_assets.inference.onnx_model import OnnxModel
     from llm_assets.prompts import PromptTemplate
 
@@ -37,6 +38,23 @@ class Served:
     @property
     def names(self) -> list[str]:
         return [RAW_MODEL, *self.tasks]
+
+
+@dataclass(frozen=True, eq=False)
+class ServedEncoder:
+    """A loaded package of an encoder: it has no tasks, and one name."""
+
+    digest: str
+    model: EncoderModel
+    loaded_at: int
+
+    @property
+    def names(self) -> list[str]:
+        return [RAW_MODEL]
+
+    @property
+    def tasks(self) -> dict[str, tuple[str, PromptTemplate]]:
+        return {}
 
 
 def folder_hash(folder: Path) -> str:
@@ -68,18 +86,33 @@ def read_pointer(endpoint: Path) -> dict[str, Any] | None:
         raise UserError(f"{path} is damaged ({error}). Materialize deployed_endpoint again.") from None
 
 
-def load_served(pointer: dict[str, Any], threads: int) -> Served:
+def load_served(pointer: dict[str, Any], threads: int) -> Served | ServedEncoder:
     """Load, verify and warm the package a pointer names. Raises UserError when it is missing or damaged."""
-    import numpy as np
-
-    from llm_assets.inference.onnx_model import OnnxModel, cache_for
-    from llm_assets.prompts import PromptTemplate
+    from llm_assets.inference.encoder_model import KIND
 
     folder = Path(pointer["package"])
     if not (folder / PACKAGE).is_file():
         raise UserError(f"package {folder} is not there. Materialize deployed_endpoint again.")
     if "sha256" in pointer and folder_hash(folder) != pointer["sha256"]:
         raise UserError(f"package {folder} is not what was deployed. Materialize deployed_endpoint again.")
+    encoder = read_json(folder / PACKAGE).get("kind") == KIND
+    return (_load_encoder if encoder else _load_decoder)(folder, pointer["digest"], threads)
+
+
+def _load_encoder(folder: Path, digest: str, threads: int) -> ServedEncoder:
+    from llm_assets.inference.encoder_model import EncoderModel
+
+    model = EncoderModel(folder, threads)
+    model.encode([model.tokenizer.encode("warm").ids] * 2)
+    return ServedEncoder(digest, model, int(time.time()))
+
+
+def _load_decoder(folder: Path, digest: str, threads: int) -> Served:
+    import numpy as np
+
+    from llm_assets.inference.onnx_model import OnnxModel, cache_for
+    from llm_assets.prompts import PromptTemplate
+
     model = OnnxModel(folder, threads)
     tasks = {
         f"{RAW_MODEL}-{task}": (task, PromptTemplate.model_validate(template))
@@ -89,7 +122,7 @@ def load_served(pointer: dict[str, Any], threads: int) -> Served:
     cache = cache_for(model, 2, len(warm) + 1)
     logits = model.read_prompts(cache, [warm, warm])
     model.decode(cache, logits.argmax(axis=1), np.array([len(warm)] * 2))
-    return Served(pointer["digest"], model, tasks, int(time.time()))
+    return Served(digest, model, tasks, int(time.time()))
 
 
 class PackageWatch:
@@ -98,8 +131,10 @@ class PackageWatch:
     A package that cannot be loaded changes nothing but `error`; it is tried again when the pointer changes.
     """
 
-    def __init__(self, endpoint: Path, threads: int, on_swap: Callable[[Served], None], poll: float = 0.3) -> None:
-        self.current: Served | None = None
+    def __init__(
+        self, endpoint: Path, threads: int, on_swap: Callable[[Served | ServedEncoder], None], poll: float = 0.3
+    ) -> None:
+        self.current: Served | ServedEncoder | None = None
         self.error: str | None = None
         self.refused: str | None = None  # `deployed_at` of the pointer that `error` is about
         self.loading = True

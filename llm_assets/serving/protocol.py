@@ -1,46 +1,71 @@
-"""OpenAI's request and error formats: what is supported, what is refused, and by which name."""
+"""What requests and errors look like: closed models, parameters refused by name, OpenAI's error shape."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, model_validator
+from typing_extensions import TypedDict
 
-MAX_STOPS = 4
-T = TypeVar("T", bound=BaseModel)
-
-# Parameters of OpenAI's interface that this server does not carry out, with the values that ask for nothing.
-# Any other value is refused by name: a parameter is never dropped silently.
+# Parameters of OpenAI's and vLLM's interfaces that this server does not carry out, with the values that ask for
+# nothing. Any other value is refused by name: a parameter is never dropped silently.
 INERT: dict[str, tuple[Any, ...]] = {
+    "add_generation_prompt": (True,),
+    "allowed_token_ids": (),
     "audio": (),
+    "bad_words": ([],),
     "best_of": (1,),
-    "echo": (False,),
-    "frequency_penalty": (0,),
+    "chat_template": (),
+    "chat_template_kwargs": ({},),
+    "continue_final_message": (False,),
     "function_call": ("none",),
     "functions": ([],),
-    "logit_bias": ({},),
-    "logprobs": (False,),
+    "guided_choice": (),
+    "guided_grammar": (),
+    "guided_json": (),
+    "guided_regex": (),
+    "include_stop_str_in_output": (False,),
+    "length_penalty": (1,),
     "modalities": (["text"],),
     "moderation": (),
     "parallel_tool_calls": (True, False),
     "prediction": (),
-    "presence_penalty": (0,),
+    "priority": (0,),
     "prompt_cache_key": (),
     "prompt_cache_options": (),
     "prompt_cache_retention": (),
+    "prompt_logprobs": (),
     "reasoning_effort": (),
-    "response_format": ({"type": "text"},),
     "service_tier": ("auto", "default"),
+    "skip_special_tokens": (True,),
+    "spaces_between_special_tokens": (True,),
+    "stop_token_ids": ([],),
     "store": (False,),
     "suffix": ("",),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
-    "top_logprobs": (0,),
+    "truncate_prompt_tokens": (),
+    "use_beam_search": (False,),
     "verbosity": (),
     "web_search_options": (),
 }
+MAX_SHOWN = 200  # characters of a client's own text in a message
+
+
+class ErrorDetail(TypedDict):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(TypedDict):
+    """Every reply that is not a success."""
+
+    error: ErrorDetail
 
 
 @dataclass
@@ -54,127 +79,68 @@ class ApiError(Exception):
     code: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> ErrorBody:
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+class Closed(BaseModel):
+    """A part of a request: no field but these, no value turned into another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class TextPart(_Closed):
-    type: Literal["text"]
-    text: str
+class RequestBody(Closed):
+    """A request. null is a parameter that is not given; one that this server lacks raises ApiError unless its value
+    asks for nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _supported(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        kept: dict[str, Any] = {}
+        for name, given in value.items():
+            if given is None:
+                continue
+            if name in cls.model_fields or name not in INERT:
+                kept[name] = given
+            elif not any(
+                given == inert and isinstance(given, bool) == isinstance(inert, bool) for inert in INERT[name]
+            ):
+                instead = "; use 'structured_outputs'" if name.startswith("guided_") else ""
+                message = f"'{name}' is not supported by this server{instead}"
+                raise ApiError(400, message, param=name, code="unsupported_parameter")
+        return kept
 
 
-class Message(_Closed):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-    name: str | None = None
-
-    def plain(self) -> dict[str, str]:
-        """As `render_chat` takes it."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
-
-
-class StreamOptions(_Closed):
-    include_usage: bool = False
-    include_obfuscation: bool = False
-
-
-class Parameters(_Closed):
-    """What both routes take."""
-
-    model: str
-    max_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: str | list[str] | None = None
-    n: int | None = Field(None, ge=1)
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    user: str | None = None
-    metadata: dict[str, str] | None = None
-    safety_identifier: str | None = None
-
-    def stops(self) -> tuple[str, ...]:
-        found = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        if len(found) > MAX_STOPS or "" in found:
-            raise ApiError(400, f"'stop' takes 1 to {MAX_STOPS} texts, none of them empty", param="stop")
-        return found
+def invalid(errors: Sequence[Mapping[str, Any]]) -> ApiError:
+    """Pydantic's errors about a request's body as one ApiError 400, which names the parameter."""
+    first = errors[0]
+    kind, where = first["type"], [part for part in first["loc"] if part != "body"]
+    if kind == "json_invalid":
+        return ApiError(400, "the body is not valid JSON", code="invalid_json")
+    if not where or not isinstance(where[0], str):
+        return ApiError(400, "the body must be a JSON object, sent as application/json", code="invalid_json")
+    # Pydantic names the type it tried, too, where there are several: that is no part of the parameter's name.
+    path = ".".join(shown(part) for at, part in enumerate(where) if at == 0 or _names(part))
+    if kind == "extra_forbidden":
+        return ApiError(400, f"unknown parameter: '{path}'", param=path, code="unknown_parameter")
+    if kind == "missing":
+        return ApiError(400, f"missing required parameter: '{path}'", param=path, code="missing_required_parameter")
+    return ApiError(400, f"'{path}': {first['msg']}", param=path, code="invalid_value")
 
 
-class ChatRequest(Parameters):
-    messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-
-    def limit(self) -> int | None:
-        return self.max_completion_tokens or self.max_tokens
+def shown(value: object) -> str:
+    """A client's own text as a message may have it: short, and without what no text may hold."""
+    text = str(value).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
-class CompletionRequest(Parameters):
-    prompt: str | list[str]
-
-    def limit(self) -> int | None:
-        return self.max_tokens
+def _names(part: object) -> bool:
+    types = ("str", "int", "bool", "float", "dict", "list", "TextPart", "function", "constrained")
+    return isinstance(part, int) or not str(part).startswith(types)
 
 
-class FeedbackRequest(_Closed):
-    id: str
-    rating: Literal["up", "down"] | None = None
-    correction: str | None = Field(None, min_length=1, max_length=2000)
-
-
-def parse_chat(body: bytes) -> ChatRequest:
-    return _validate(ChatRequest, _supported(_json_object(body)))
-
-
-def parse_completion(body: bytes) -> CompletionRequest:
-    return _validate(CompletionRequest, _supported(_json_object(body)))
-
-
-def parse_feedback(body: bytes) -> FeedbackRequest:
-    feedback = _validate(FeedbackRequest, _json_object(body))
-    if feedback.rating is None and feedback.correction is None:
-        raise ApiError(400, "feedback needs a 'rating' (up or down) or a 'correction'", param="rating")
-    return feedback
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        raise ApiError(400, "the body is not valid JSON", code="invalid_json") from None
-    if not isinstance(value, dict):
-        raise ApiError(400, "the body must be a JSON object", code="invalid_json")
-    return value
-
-
-def _supported(value: dict[str, Any]) -> dict[str, Any]:
-    """`value` without parameters that ask for nothing. Raises ApiError for one that this server lacks."""
-    kept: dict[str, Any] = {}
-    for name, given in value.items():
-        if given is None:
-            continue
-        if name not in INERT:
-            kept[name] = given
-        elif not any(given == inert and isinstance(given, bool) == isinstance(inert, bool) for inert in INERT[name]):
-            raise ApiError(400, f"'{name}' is not supported by this server", param=name, code="unsupported_parameter")
-    return kept
-
-
-def _validate(model: type[T], value: dict[str, Any]) -> T:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("str", "list[", "Text")))
-        if first["type"] == "extra_forbidden":
-            raise ApiError(400, f"unknown parameter: '{path}'", param=path, code="unknown_parameter") from None
-        if first["type"] == "missing":
-            raise ApiError(
-                400, f"missing required parameter: '{path}'", param=path, code="missing_required_parameter"
-            ) from None
-        raise ApiError(400, f"'{path}': {first['msg']}", param=path, code="invalid_value") from None
+def json_text(value: object) -> str:
+    """`value` as one line of JSON, whatever characters its texts hold."""
+    return json.dumps(value, separators=(",", ":"))

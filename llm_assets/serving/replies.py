@@ -1,18 +1,23 @@
-"""From a checked request to its reply: prompts, rows, the exact-reply cache, and OpenAI's reply objects."""
+"""From a checked request to a reply on its way: prompts, how tokens are chosen, choices."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llm_assets.chat_format import render_chat
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.package import RAW_MODEL, Served
-from llm_assets.serving.protocol import ApiError, ChatRequest, CompletionRequest
-from llm_assets.serving.sampling import Sampling
+from llm_assets.serving.protocol import ApiError, shown
+from llm_assets.serving.requests import ChatRequest, CompletionRequest, Message
+from llm_assets.serving.sampling import Sampling, TokenLogprob
+
+if TYPE_CHECKING:
+    from llm_assets.serving.constraints import TokenMatcher
+    from llm_assets.serving.rows import Event
 
 
 @dataclass
@@ -20,23 +25,33 @@ class Choice:
     text: str = ""
     tokens: int = 0
     finish: str | None = None
+    logprobs: list[TokenLogprob] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(eq=False)
 class Reply:
-    """One request on its way. `text` is what the user asked, bare of templates; `prompts` are token ids."""
+    """One request on its way. `text` is what the user asked, bare of templates; `prompts` are token ids.
 
-    kind: str  # "chat" or "completion"
+    echoes: per prompt, what each of its choices' text begins with. deadline: of the monotonic clock.
+    matchers: one a choice, where a constraint holds. events: what the engine tells of its rows.
+    """
+
+    kind: Literal["chat", "completion"]
     model: str
     package: Served
     text: str
     prompts: list[list[int]]
     sampling: Sampling
     n: int
+    deadline: float
+    constrained_by: str = ""
+    echoes: list[str] = field(default_factory=list)
+    matchers: list[TokenMatcher] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     created: int = field(default_factory=lambda: int(time.time()))
     id: str = ""
     choices: list[Choice] = field(default_factory=list)
+    events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     first: float = 0.0
     cached: bool = False
     probe: bool = False  # monitoring's own request: not traffic, and always answered by the model itself
@@ -58,11 +73,6 @@ class Reply:
         return sum(choice.tokens for choice in self.choices)
 
     @property
-    def usage(self) -> dict[str, int]:
-        given, made = self.prompt_tokens, self.completion_tokens
-        return {"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made}
-
-    @property
     def cache_key(self) -> tuple[Any, ...]:
         return (self.package.digest, self.model, tuple(map(tuple, self.prompts)), self.n, self.sampling)
 
@@ -71,77 +81,30 @@ class Reply:
         """Whether the same request would get the same reply again."""
         return self.sampling.temperature == 0 or self.sampling.seed is not None
 
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "object": kind,
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.package.digest,
-        }
-
-    def whole(self) -> dict[str, Any]:
-        chat = self.kind == "chat"
-        choices: list[dict[str, Any]] = []
-        for index, choice in enumerate(self.choices):
-            said: dict[str, Any] = (
-                {"message": {"role": "assistant", "content": choice.text, "refusal": None}}
-                if chat
-                else {"text": choice.text}
-            )
-            choices.append({"index": index, **said, "logprobs": None, "finish_reason": choice.finish})
-        return self._head("chat.completion" if chat else "text_completion") | {
-            "choices": choices,
-            "usage": self.usage,
-        }
-
-    def chunk(self, index: int, text: str | None, finish: str | None = None) -> dict[str, Any]:
-        """One piece of a stream; text None is the opening of a chat's choice."""
-        chat = self.kind == "chat"
-        said: dict[str, Any] = {"text": text or ""}
-        if chat:
-            delta = {"role": "assistant", "content": ""} if text is None else {"content": text} if text else {}
-            said = {"delta": delta}
-        choice = {"index": index, **said, "logprobs": None, "finish_reason": finish}
-        return self._head("chat.completion.chunk" if chat else "text_completion") | {"choices": [choice]}
-
-    def usage_chunk(self) -> dict[str, Any]:
-        head = self._head("chat.completion.chunk" if self.kind == "chat" else "text_completion")
-        return head | {"choices": [], "usage": self.usage}
+    def echo(self, index: int) -> str:
+        return self.echoes[index // self.n] if self.echoes else ""
 
 
-def prepare(request: ChatRequest | CompletionRequest, package: Served, settings: ServingConfig) -> Reply:
+def prepare(
+    request: ChatRequest | CompletionRequest, package: Served, settings: ServingConfig, deadline: float
+) -> Reply:
     """Render and count; raises ApiError for what the model or the limits do not allow."""
-    from llm_assets.prompts import render_prompt
-
-    if request.model not in package.names:
-        raise ApiError(
-            404,
-            f"model {request.model!r} does not exist; this server has {', '.join(package.names)}",
-            param="model",
-            code="model_not_found",
-        )
-    chat = isinstance(request, ChatRequest)
-    template = package.tasks[request.model][1] if request.model in package.tasks else None
-    if isinstance(request, ChatRequest):
-        messages = [message.plain() for message in request.messages]
-        asked = [next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")]
-        if template and not asked[0].strip():
-            raise ApiError(400, f"{request.model} answers the last user message, which is missing", param="messages")
-        rendered = [render_prompt(template, asked[0]) if template else render_chat(messages)]
-    else:
-        asked = [request.prompt] if isinstance(request.prompt, str) else request.prompt
-        rendered = [render_prompt(template, text) if template else text for text in asked]
+    require_model(request.model, package)
     n = request.n or 1
-    if not 1 <= n * len(asked) <= settings.max_choices:
+    several = isinstance(request, CompletionRequest) and isinstance(request.prompt, list)
+    count = len(request.prompt) if several and not isinstance(request.prompt[0], int) else 1  # type: ignore[union-attr]
+    if not 1 <= n * count <= settings.max_choices:
         raise ApiError(
-            400, f"one request may have 1 to {settings.max_choices} choices, not {n * len(asked)}", param="n"
+            400,
+            f"one request may have 1 to {settings.max_choices} choices, not {n * count}",
+            param="n" if n > 1 else "prompt",
+            code="invalid_value",
         )
-    prompts = [package.model.tokenizer.encode(text).ids for text in rendered]
-    longest, where = max(map(len, prompts)), "messages" if chat else "prompt"
+    asked, prompts = _prompts(request, package)
+    where = "messages" if isinstance(request, ChatRequest) else "prompt"
+    longest, limit, context = max(map(len, prompts)), request.limit(), package.model.context
     if min(map(len, prompts)) == 0:
-        raise ApiError(400, "the prompt is empty", param=where)
-    context, limit = package.model.context, request.limit()
+        raise ApiError(400, "the prompt is empty", param=where, code="invalid_value")
     if longest + (limit or 1) > context:
         raise ApiError(
             400,
@@ -149,19 +112,98 @@ def prepare(request: ChatRequest | CompletionRequest, package: Served, settings:
             param=where,
             code="context_length_exceeded",
         )
+    sampling, constrained_by = _sampling(request, package, limit or min(settings.default_max_tokens, context - longest))
+    return Reply(
+        "chat" if isinstance(request, ChatRequest) else "completion",
+        request.model,
+        package,
+        "\n".join(asked),
+        prompts,
+        sampling,
+        n,
+        deadline,
+        constrained_by,
+        asked if isinstance(request, CompletionRequest) and request.echo else [],
+    )
+
+
+def require_model(name: str, package: Served) -> None:
+    if name not in package.names:
+        raise ApiError(
+            404,
+            f"model '{shown(name)}' does not exist; this server has {', '.join(package.names)}",
+            param="model",
+            code="model_not_found",
+        )
+
+
+def render(messages: list[Message], model: str, package: Served) -> tuple[str, str]:
+    """What the user asked, and the whole prompt. A task's model takes the last user message alone."""
+    from llm_assets.prompts import render_prompt
+
+    plain = [message.plain() for message in messages]
+    asked = next((message["content"] for message in reversed(plain) if message["role"] == "user"), "")
+    if model not in package.tasks:
+        return asked, render_chat(plain)
+    if not asked.strip():
+        raise ApiError(400, f"{model} answers the last user message, which is missing", param="messages")
+    return asked, render_prompt(package.tasks[model][1], asked)
+
+
+def render_text(text: str, model: str, package: Served) -> str:
+    from llm_assets.prompts import render_prompt
+
+    return render_prompt(package.tasks[model][1], text) if model in package.tasks else text
+
+
+def _prompts(request: ChatRequest | CompletionRequest, package: Served) -> tuple[list[str], list[list[int]]]:
+    """What the user asked, as text, and the prompts as token ids."""
+    model = package.model
+    if isinstance(request, ChatRequest):
+        text, rendered = render(request.messages, request.model, package)
+        return [text], [model.tokenizer.encode(rendered).ids]
+    given = request.prompt
+    if isinstance(given, str) or isinstance(given[0], str):
+        texts: list[str] = [given] if isinstance(given, str) else given  # type: ignore[assignment]
+        rendered_texts = [render_text(text, request.model, package) for text in texts]
+        return texts, [model.tokenizer.encode(text).ids for text in rendered_texts]
+    ids: list[list[int]] = [given] if isinstance(given[0], int) else given  # type: ignore[assignment, list-item]
+    if request.model in package.tasks:
+        raise ApiError(400, f"{request.model} takes texts, not token ids", param="prompt", code="invalid_value")
+    require_tokens(max(map(max, ids)), package, "prompt")
+    return [model.tokenizer.decode(tokens, skip_special_tokens=False) for tokens in ids], ids
+
+
+def require_tokens(largest: int, package: Served, param: str) -> None:
+    if largest >= package.model.vocab:
+        wrong = f"'{param}' has a token that this model lacks: they are 0 to {package.model.vocab - 1}"
+        raise ApiError(400, wrong, param=param, code="invalid_value")
+
+
+def _sampling(request: ChatRequest | CompletionRequest, package: Served, max_tokens: int) -> tuple[Sampling, str]:
+    """How tokens are chosen, and the parameter that a constraint came from."""
+    constraint, by = request.constrained()
     temperature = request.temperature
     if temperature is None:
-        temperature = 0.0 if template else 1.0  # a task has one answer
+        temperature = 0.0 if request.model in package.tasks else 1.0  # a task has one answer
+    if (request.min_tokens or 0) > max_tokens:
+        wrong = f"'min_tokens' is more than the {max_tokens} tokens that the reply may have"
+        raise ApiError(400, wrong, param="min_tokens", code="invalid_value")
     sampling = Sampling(
-        max_tokens=limit or min(settings.default_max_tokens, context - longest),
-        temperature=temperature,
+        max_tokens=max_tokens,
+        min_tokens=request.min_tokens or 0,
+        ignore_eos=bool(request.ignore_eos),
+        temperature=0.0 if request.greedy else temperature,
         top_p=1.0 if request.top_p is None else request.top_p,
+        top_k=max(0, request.top_k or 0),
+        min_p=request.min_p or 0.0,
+        repetition_penalty=1.0 if request.repetition_penalty is None else request.repetition_penalty,
+        presence_penalty=request.presence_penalty or 0.0,
+        frequency_penalty=request.frequency_penalty or 0.0,
+        logit_bias=request.biases(package.model.vocab),
         seed=request.seed,
         stop=request.stops(),
+        logprobs=request.alternatives(),
+        constraint=constraint,
     )
-    return Reply("chat" if chat else "completion", request.model, package, "\n".join(asked), prompts, sampling, n)
-
-
-def sse(value: dict[str, Any] | str) -> bytes:
-    data = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return f"data: {data}\n\n".encode()
+    return sampling, by

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import asyncio
 import sys
 from pathlib import Path
+from types import FrameType
 
+import uvicorn
+
+from llm_assets.serving.app import build_app
 from llm_assets.serving.config import ServingConfig
+from llm_assets.serving.drain import Drain
+from llm_assets.serving.logs import log_as_json
 
 SETTINGS = "settings.json"
+
+
+class Server(uvicorn.Server):
+    """Ends on SIGTERM or SIGINT after its requests have, with exit status 0; at once on a second signal."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, grace: float) -> None:
+        super().__init__(config)
+        self._drain, self._grace = drain, grace
+        self._ending: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._drain.begun:
+            self.should_exit = True
+        else:
+            self._drain.begun = True
+            asyncio.get_running_loop().call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        self._ending = asyncio.ensure_future(self._end())
+
+    async def _end(self) -> None:
+        await self._drain.finish(self._grace)
+        self.should_exit = True
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,26 +50,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the model")
     given = parser.parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    import uvicorn
-
-    from llm_assets.serving.app import build_app
-
+    log_as_json()
     path = given.home / "endpoint" / SETTINGS
     settings = (
         ServingConfig.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else ServingConfig()
     )
-    uvicorn.run(
-        build_app(given.home.absolute(), settings, given.threads),
+    app = build_app(given.home.absolute(), settings, given.threads)
+    config = uvicorn.Config(
+        app,
         host=given.host,
         port=given.port,
         access_log=False,
         log_config=None,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=5,
         server_header=False,
     )
-    return 0
+    server = Server(config, app.state.service.drain, settings.drain_seconds)
+    server.run()
+    return 0 if server.started else 1
 
 
 if __name__ == "__main__":

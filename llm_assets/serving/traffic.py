@@ -1,107 +1,118 @@
-"""The traffic log: what was asked and answered, what people said of it, and the training data in it.
+"""The traffic log: what was asked and answered, what people said of it, and the monitoring's own requests.
 
-`traffic/YYYY-MM-DD[.n].jsonl` holds one finished request a line, `feedback-YYYY-MM-DD.jsonl` one piece of
-feedback a line, `probes-YYYY-MM-DD.jsonl` the monitoring's own requests. A line is one write to a file
-opened for appending, so writers do not mix and a kill leaves at most one torn line, which readers skip.
+Under `traffic/`, in parts (`traffic_parts.py`): JSON lines while a part is written, Parquet once it is closed; bounded
+in size and age.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
+import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_assets.serving.append_log import append
 from llm_assets.serving.config import TrafficConfig
+from llm_assets.serving.traffic_parts import (
+    FEEDBACK,
+    KINDS,
+    PROBES,
+    REQUESTS,
+    TYPES,
+    Part,
+    find,
+    keep_within,
+    parts,
+    records,
+    state,
+    to_parquet,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = (
-    "id", "at", "model", "task", "text", "reply", "prompt_tokens", "completion_tokens", "latency_ms", "ttft_ms",
-    "status", "finish_reason", "cached", "digest",
-)  # fmt: skip
+log = logging.getLogger(__name__)
+FOLDER = "traffic"
 RECENT = 10_000  # ids of replies kept in memory; older ones are looked up in the files
-LICENCE = "user feedback"
-SOURCE = "feedback"
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """count: rows of training data that come from feedback. new: those of them that came now."""
-
-    count: int
-    new: int
-    path: Path
-    digest: str
 
 
 class TrafficLog:
-    """Appends to the log of a state folder; keeps it within its size and age."""
+    """Appends to the log of a state folder; makes closed parts Parquet, and keeps all within its size and age, in a
+    thread of its own."""
 
     def __init__(self, home: Path, settings: TrafficConfig | None = None) -> None:
-        self.folder = home / "traffic"
+        self.folder = home / FOLDER
         self._settings = settings or TrafficConfig()
-        self._parts: dict[str, int] = {}
-        self._pruned = ""
+        self._open: dict[str, Part] = {}
         self._recent: OrderedDict[str, None] = OrderedDict()
+        self._keeper: threading.Thread | None = None
 
     def request(self, record: dict[str, Any], probe: bool = False) -> None:
-        self._append("probes-" if probe else "", record)
+        """Log a finished request. It has been answered: a full disk does not make it fail."""
+        try:
+            self._append(PROBES if probe else REQUESTS, record)
+        except OSError:
+            log.exception("request %s is not in the traffic log", record["id"])
+            return
         if not probe:
             self._recent[record["id"]] = None
             if len(self._recent) > RECENT:
                 self._recent.popitem(last=False)
 
     def feedback(self, record: dict[str, Any]) -> None:
-        self._append("feedback-", record)
+        self._append(FEEDBACK, record)
 
     def known(self, reply: str) -> bool:
         """Whether a reply of this id is in the log."""
-        if reply in self._recent:
-            return True
-        mark = f'"id":{json.dumps(reply)}'.encode()
-        return any(mark in path.read_bytes() for path in reversed(_files(self.folder, "")))
+        return reply in self._recent or find(self.folder, REQUESTS, reply) is not None
 
-    def _append(self, prefix: str, record: dict[str, Any]) -> None:
-        day = datetime.now(UTC).date().isoformat()
-        if day != self._pruned:
-            self._prune(day)
-        line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        handle = os.open(self._path(prefix + day), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            size = os.fstat(handle).st_size
-            if size and os.pread(handle, 1, size - 1) != b"\n":
-                line = b"\n" + line  # a kill tore the last line: it must not swallow this one
-            os.write(handle, line)
-        finally:
-            os.close(handle)
+    def close(self) -> None:
+        """Wait for the conversion that is under way."""
+        if self._keeper:
+            self._keeper.join()
 
-    def _path(self, stem: str) -> Path:
-        """The file to append to: a full one is left, and the next one begun."""
-        while True:
-            part = self._parts.get(stem, 0)
-            path = self.folder / (f"{stem}.{part}.jsonl" if part else f"{stem}.jsonl")
-            if not path.exists() or path.stat().st_size < self._settings.file_mb * 2**20:
-                return path
-            self._parts[stem] = part + 1
-            self._pruned = ""
+    def _append(self, kind: str, record: dict[str, Any]) -> None:
+        day = _today()
+        part = self._open.get(kind)
+        if part is None or part.day != day:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            numbers = [part.number for part in parts(self.folder, kind) if part.day == day]
+            part = self._begin(Part(day, max(numbers, default=0), kind, self.folder))
+        while _size(part) >= self._settings.file_mb * 2**20 or not append(part.log, record, part.table.exists):
+            part = self._begin(Part(day, part.number + 1, kind, self.folder))
 
-    def _prune(self, day: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        oldest = (datetime.fromisoformat(day) - timedelta(days=self._settings.days)).date().isoformat()
-        files = sorted(self.folder.glob("*.jsonl"), key=lambda path: (_day(path), path.name), reverse=True)
-        total = 0
-        for path in files:
-            total += path.stat().st_size
-            if _day(path) != day and (_day(path) < oldest or total > self._settings.total_mb * 2**20):
-                path.unlink(missing_ok=True)
-        self._pruned = day
+    def _begin(self, part: Part) -> Part:
+        """From now on this part is written; what it follows is closed."""
+        self._open[part.kind] = part
+        before = self._keeper
+
+        def keep() -> None:
+            if before:
+                before.join()
+            try:
+                keep_log(self.folder, self._settings)
+            except (OSError, ValueError):  # the disk is full, say: the JSON lines stay, and are read
+                log.exception("the closed parts of the traffic log could not be made Parquet")
+
+        self._keeper = threading.Thread(target=keep, name="traffic-log", daemon=True)
+        self._keeper.start()
+        return part
+
+
+def keep_log(folder: Path, settings: TrafficConfig) -> None:
+    """Make closed parts Parquet, then remove the oldest ones beyond the bounds."""
+    today = _today()
+    for kind in KINDS:
+        found = parts(folder, kind)
+        for part in found:
+            if part.log.exists() and (part.day < today or part is not found[-1]):
+                to_parquet(part)
+    oldest = (datetime.fromisoformat(today) - timedelta(days=settings.days)).date().isoformat()
+    keep_within(folder, today, oldest, settings.total_mb * 2**20)
 
 
 def now() -> str:
@@ -110,9 +121,8 @@ def now() -> str:
 
 
 def log_state(home: Path) -> str:
-    """A short text that changes with every request or feedback: the files' names and sizes, hashed."""
-    files = [*_files(home / "traffic", ""), *_files(home / "traffic", "feedback-")]
-    listing = "\n".join(f"{path.name} {path.stat().st_size}" for path in files)
+    """A short text that changes with every request or feedback."""
+    listing = "\n".join(state(part) for kind in (REQUESTS, FEEDBACK) for part in parts(home / FOLDER, kind))
     return hashlib.sha256(listing.encode()).hexdigest()[:20]
 
 
@@ -128,118 +138,49 @@ def read_traffic(home: Path, since: datetime | None = None, digest: str | None =
     first = since.astimezone(UTC).isoformat(timespec="milliseconds") if since else ""
     requests = {
         record["id"]: record
-        for record in _records(home / "traffic", "", first[:10])
-        if record.get("at", "") >= first and digest in (None, record.get("digest"))
+        for record in _records(home, REQUESTS, first[:10])
+        if (record.get("at") or "") >= first and digest in (None, record.get("digest"))
     }
     opinions: dict[str, dict[str, Any]] = {}
-    for record in _records(home / "traffic", "feedback-", first[:10]):
+    for record in _records(home, FEEDBACK, first[:10]):
         if record["id"] in requests:
             # A later thumb does not take back an earlier correction, nor the other way round.
             given = {key: record[key] for key in ("rating", "correction") if record.get(key) is not None}
             opinions[record["id"]] = opinions.get(record["id"], {}) | given | {"feedback_at": record.get("at")}
     rows = [
-        {name: record.get(name) for name in COLUMNS}
+        {name: record.get(name) for name in TYPES}
         | {name: opinions.get(key, {}).get(name) for name in ("rating", "correction", "feedback_at")}
         for key, record in requests.items()
     ]
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, "rating", "correction", "feedback_at"])
+    frame = pd.DataFrame(rows, columns=[*TYPES, "rating", "correction", "feedback_at"])
     for name in ("task", "rating", "correction", "feedback_at"):  # None, and not a NaN that looks like a text
         frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
     return frame.sort_values(["at", "id"], ignore_index=True)
 
 
+def latest_requests(home: Path) -> Iterator[dict[str, Any]]:
+    """Answered requests, the latest first."""
+    for part in reversed(parts(home / FOLDER, REQUESTS)):
+        yield from (record for record in reversed(records(part)) if record.get("status") == 200)
+
+
 def reply_record(home: Path, reply: str) -> dict[str, Any] | None:
-    """The line of the traffic log (or of the probes') with this id; None when there is none."""
-    mark = f'"id":{json.dumps(reply)}'.encode()
-    for prefix in ("", "probes-"):
-        for path in reversed(_files(home / "traffic", prefix)):
-            with path.open("rb") as stream:
-                for line in stream:
-                    if mark in line and (record := _parsed(line)) and record.get("id") == reply:
-                        return record
-    return None
+    """The record of the traffic log (or of the probes') with this id; None when there is none."""
+    return find(home / FOLDER, REQUESTS, reply) or find(home / FOLDER, PROBES, reply)
 
 
-def accepted_path(home: Path) -> Path:
-    return home / "feedback" / "accepted.jsonl"
+def _records(home: Path, kind: str, first_day: str) -> Iterator[dict[str, Any]]:
+    for part in parts(home / FOLDER, kind):
+        if part.day >= first_day:
+            yield from records(part)
 
 
-def pending_feedback(home: Path) -> tuple[list[dict[str, str]], int]:
-    """The rows `accept_feedback` would write, ordered by id, and how many of them are not accepted yet."""
-    path = accepted_path(home)
-    old = {row["text"]: row for row in (_lines(path) if path.exists() else [])}
-    rows = dict(old)
-    traffic = read_traffic(home)
-    given = traffic[traffic["feedback_at"].notna() & (traffic["task"] == "route")]
-    for item in given.sort_values(["feedback_at", "id"]).to_dict("records"):
-        confirmed = item["reply"] if item["rating"] == "up" else None
-        label = str(item["correction"] or confirmed or "").strip()
-        text = item["text"]
-        if label and text and rows.get(text, {}).get("label") != label:
-            rows[text] = {
-                "id": hashlib.sha256(text.encode()).hexdigest()[:20],
-                "text": text,
-                "label": label,
-                "uri": f"reply://{item['id']}",
-                "licence": LICENCE,
-                "source": SOURCE,
-            }
-    merged = sorted(rows.values(), key=lambda row: row["id"])
-    return merged, sum(old.get(row["text"]) != row for row in merged)
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
-def accept_feedback(home: Path) -> Accepted:
-    """Make people's corrections training data: `feedback/accepted.jsonl`, one row a text, the last word on
-    it.
-
-    A correction of a route reply gives its label; thumbs-up without one confirms the reply as label. Rows
-    accepted before stay. Equal feedback gives equal bytes; the file changes all at once.
-    """
-    rows, new = pending_feedback(home)
-    path = accepted_path(home)
-    text = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
-    if new:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    return Accepted(len(rows), new, path, hashlib.sha256(text.encode()).hexdigest()[:16])
-
-
-def _files(folder: Path, prefix: str) -> list[Path]:
-    """The files of one kind, oldest first."""
-    files = [path for path in folder.glob(f"{prefix}[0-9]*.jsonl") if path.is_file()]
-    return sorted(files, key=lambda path: (_day(path), len(path.name), path.name))
-
-
-def _day(path: Path) -> str:
-    return path.name.removeprefix("feedback-").removeprefix("probes-")[:10]
-
-
-def _records(folder: Path, prefix: str, first_day: str) -> Iterator[dict[str, Any]]:
-    for path in _files(folder, prefix):
-        if _day(path) >= first_day:
-            for record in _lines(path):
-                if isinstance(record.get("id"), str):
-                    yield record
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as stream:
-        for line in stream:
-            if (record := _parsed(line)) is not None:
-                yield record
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _size(part: Part) -> int:
     try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
+        return part.log.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_assets.data.rows import text_hash
+from llm_assets.serving.append_log import Matches, blank, locked, parse
+from llm_assets.serving.labels import FOLDER as LABELS
+from llm_assets.serving.traffic import FOLDER
+from llm_assets.serving.traffic_parts import KINDS, parts, scrub
 from llm_assets.versions.fragments import Fragments, holds
 
 if TYPE_CHECKING:
@@ -18,8 +22,6 @@ if TYPE_CHECKING:
 
 # Under the state folder: pages and rows fetched before, and what models made of texts. They are filled again.
 CACHES = ("web", "sql", "cache")
-
-Matches = Callable[[Mapping[str, Any]], bool]
 
 
 def record_matcher(ids: Collection[str], hashes: Collection[str], wanted: Fragments) -> Matches:
@@ -42,17 +44,19 @@ def purge_files(home: Path, matches: Matches) -> list[str]:
     for path in sorted((home / "feedback").glob("*.jsonl")):
         if removed := _rewrite(path, matches):
             done.append(f"{path.relative_to(home)}: {removed} records removed")
+    for path in sorted((home / LABELS).glob("*.jsonl")):
+        with locked(path) as handle:  # the endpoint appends to it
+            if gone := blank(handle, matches):
+                done.append(f"{path.relative_to(home)}: {len(gone)} records removed")
     replies: set[str] = set()
 
     def of_a_reply(record: Mapping[str, Any]) -> bool:
         return record.get("id") in replies or matches(record)
 
-    traffic = sorted((home / "traffic").glob("*.jsonl"), key=lambda path: path.name.startswith("feedback-"))
-    for path in traffic:  # requests before the feedback on them
-        gone = _blank(path, of_a_reply)
-        replies |= gone
-        if gone:
-            done.append(f"{path.relative_to(home)}: {len(gone)} records removed")
+    for part in (part for kind in KINDS for part in parts(home / FOLDER, kind)):  # requests before the feedback on them
+        if ids_gone := scrub(part, of_a_reply):
+            replies |= ids_gone
+            done.append(f"{FOLDER}/{part.stem}: {len(ids_gone)} records removed")
     for name in CACHES:
         if (home / name).is_dir():
             shutil.rmtree(home / name)
@@ -133,7 +137,7 @@ def _compact(home: Path) -> None:
 def _rewrite(path: Path, matches: Matches) -> int:
     """Write a JSON-lines file without the matching records, all at once."""
     lines = path.read_bytes().splitlines(keepends=True)
-    kept = [line for line in lines if not (record := _record(line)) or not matches(record)]
+    kept = [line for line in lines if not (record := parse(line)) or not matches(record)]
     if len(kept) < len(lines):
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         with partial.open("wb") as stream:
@@ -142,26 +146,3 @@ def _rewrite(path: Path, matches: Matches) -> int:
             os.fsync(stream.fileno())
         partial.replace(path)
     return len(lines) - len(kept)
-
-
-def _blank(path: Path, matches: Matches) -> set[str]:
-    """Overwrite matching lines with spaces, which readers skip, while others append; the ids of the records."""
-    gone: set[str] = set()
-    with path.open("r+b") as stream:
-        place = 0
-        for line in stream.read().splitlines(keepends=True):
-            record = _record(line)
-            if record and matches(record):
-                gone.add(str(record.get("id")))
-                os.pwrite(stream.fileno(), b" " * len(line.rstrip(b"\n")), place)
-            place += len(line)
-        os.fsync(stream.fileno())
-    return gone
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None

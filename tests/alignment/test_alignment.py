@@ -11,12 +11,14 @@ from llm_assets.alignment.config import DpoConfig, PairsConfig, RewardConfig
 from llm_assets.alignment.dpo import align, mean_kl, step_back
 from llm_assets.alignment.examples import base_templates, sample_examples, split_rows
 from llm_assets.alignment.overlap import rouge_l, token_f1
-from llm_assets.alignment.pairs import FEEDBACK, feedback_digest, make_pairs, reject
+from llm_assets.alignment.pairs import CHAT, FEEDBACK, feedback_digest, make_pairs, reject
 from llm_assets.alignment.reward import load_reward_model, score, train_reward_model
 from llm_assets.artifacts import PAIRS, pair_schema, read_table
 from llm_assets.errors import UserError
 from llm_assets.models.llama import load_model
 from llm_assets.models.tokenizer import load_tokenizer
+from llm_assets.serving.feedback import accept_votes
+from llm_assets.serving.labels import add_pairs, add_vote, make_pair
 from llm_assets.training.instructions import Example
 
 CONFIG = PairsConfig(
@@ -31,11 +33,16 @@ def templates(tiny_inputs):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A state folder with one pair that a person chose."""
+    """A state folder with a pair that a person chose by hand, and two of the labelling page."""
     folder = tmp_path_factory.mktemp("home")
-    (folder / FEEDBACK).parent.mkdir()
+    (folder / FEEDBACK[0]).parent.mkdir()
     pair = {"id": "p1", "task": "route", "text": "Join two columns.", "chosen": "tables", "rejected": "web"}
-    (folder / FEEDBACK).write_text(json.dumps(pair) + "\n")
+    (folder / FEEDBACK[0]).write_text(json.dumps(pair) + "\n")
+    compared = [make_pair(task, "Serve a page.", ("tables", "web"), "posted") for task in ("route", CHAT)]
+    add_pairs(folder, compared)
+    for one in compared:
+        add_vote(folder, one, "ada", "b")
+    assert accept_votes(folder).path == folder / FEEDBACK[1]
     return folder
 
 
@@ -66,7 +73,9 @@ def test_pairs_prefer_the_reference_and_keep_splits_apart(pairs, tiny_inputs):
         assert row["prompt"].endswith("<|assistant|>")
         if row["origin"] == "bootstrap":
             assert split_of[row["document_id"]] == row["split"]
-    assert pairs[1].metrics["feedback_pairs"] == 1
+    assert pairs[1].metrics["feedback_pairs"] == 3
+    voted = [row for row in rows if row["chosen"] == "web" and row["rejected"] == "tables" and "Serve" in row["prompt"]]
+    assert {row["task"] for row in voted if row["origin"] == "feedback"} == {"route", CHAT}
 
 
 def test_equal_seeds_sample_equal_pairs(pairs, tiny_checkpoint, tiny_inputs, templates, home, tmp_path):
@@ -88,17 +97,20 @@ def test_rejected_is_the_models_own_mistake_where_it_made_one():
 
 
 def test_a_broken_feedback_line_is_named(tiny_checkpoint, tiny_inputs, templates, tmp_path):
-    (tmp_path / FEEDBACK).parent.mkdir()
-    (tmp_path / FEEDBACK).write_text('{"id": "x", "task": "translate"}\n')
-    with pytest.raises(UserError, match=r"pairs.jsonl line 1 .*task of route, summarise"):
+    (tmp_path / FEEDBACK[0]).parent.mkdir()
+    (tmp_path / FEEDBACK[0]).write_text('{"id": "x", "task": "translate"}\n')
+    with pytest.raises(UserError, match=r"pairs.jsonl line 1 .*task of chat, route, summarise"):
         make_pairs(tiny_checkpoint, tiny_inputs / "documents", templates, tmp_path, tmp_path, CONFIG, 7, 1)
 
 
 def test_feedback_changes_the_digest(tmp_path):
     assert feedback_digest(tmp_path) == ""
-    (tmp_path / FEEDBACK).parent.mkdir()
-    (tmp_path / FEEDBACK).write_text("{}\n")
-    assert feedback_digest(tmp_path)
+    (tmp_path / FEEDBACK[0]).parent.mkdir()
+    seen = {""}
+    for path in FEEDBACK:
+        (tmp_path / path).write_text("{}\n")
+        seen.add(feedback_digest(tmp_path))
+    assert len(seen) == 3
 
 
 def test_reward_model_ranks_held_out_pairs(reward, pairs, capfd):

@@ -11,7 +11,8 @@ from llm_assets.artifacts import write_json
 from llm_assets.monitoring.config import RetrainConfig
 from llm_assets.monitoring.decision import Decision, Memory, Observation, decide, remember, run_key
 from llm_assets.recipe import current_recipe
-from llm_assets.serving.traffic import TrafficLog, accepted_path, now
+from llm_assets.serving.feedback import accepted_path
+from llm_assets.serving.traffic import TrafficLog, now
 from sensors.degradation import RETRAIN_TAG, degradation_sensor
 from sensors.schedules import monitor_schedule
 

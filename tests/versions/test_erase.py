@@ -17,6 +17,7 @@ from llm_assets.artifacts import DOCUMENTS, read_json, read_table
 from llm_assets.data.rows import text_hash
 from llm_assets.errors import UserError
 from llm_assets.serving.config import ServingConfig
+from llm_assets.serving.traffic_parts import KINDS, parts, records, to_parquet
 from llm_assets.versions.erase import erase, journal_path, to_erase
 from llm_assets.versions.fragments import fragments, holds, without
 from llm_assets.versions.proof import prove
@@ -59,6 +60,13 @@ def write_traffic(home):
     (folder / f"{day}.jsonl").write_text("".join(json.dumps(item) + "\n" for item in requests))
     said = [{"id": "chatcmpl-1", "rating": "up"}, {"id": "chatcmpl-2", "rating": "down"}]
     (folder / f"feedback-{day}.jsonl").write_text("".join(json.dumps(item) + "\n" for item in said))
+    older = "2025-12-31"
+    for name in (f"{day}.jsonl", f"feedback-{day}.jsonl"):
+        text = (folder / name).read_text().replace("chatcmpl-1", "chatcmpl-3").replace("chatcmpl-2", "chatcmpl-4")
+        (folder / name.replace(day, older)).write_text(text)
+    for kind in KINDS:
+        for part in parts(folder, kind)[:1]:
+            to_parquet(part)
 
 
 def test_a_row_is_erased_everywhere_and_it_is_proved(copy):
@@ -77,10 +85,9 @@ def test_a_row_is_erased_everywhere_and_it_is_proved(copy):
     main = copy.store.heads(MAIN)
     ids = set(read_table(copy.store.checkout(main["raw_documents"]) / DOCUMENTS)["id"].to_pylist())
     assert row not in ids and other in ids and len(ids) == 341
-    lines = [
-        json.loads(line) for path in (copy.home / "traffic").glob("*.jsonl") for line in path.open() if line.strip()
-    ]
-    assert {line["id"] for line in lines} == {"chatcmpl-2"}
+    kept = [[row["id"] for part in parts(copy.home / "traffic", kind) for row in records(part)] for kind in KINDS]
+    assert kept == [["chatcmpl-4", "chatcmpl-2"], [], ["chatcmpl-4", "chatcmpl-2"]]
+    assert len(list((copy.home / "traffic").glob("*.parquet"))) == 2
     assert copy.store.checkout(copy.store.heads("v1")["balanced_documents"]).is_dir(), "v1 had not seen it"
     with pytest.raises(UserError, match="erased"):
         copy.store.checkout(copy.store.heads("v2")["balanced_documents"])

@@ -1,0 +1,25 @@
+"""One ONNX Runtime session, set up as every model of this project is run on a CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from llm_assets.errors import UserError
+
+
+def open_session(model: Path, threads: int) -> Any:
+    """An `onnxruntime.InferenceSession` of the file. Raises UserError when it cannot be loaded."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads spin from one node to the next (sleeping there costs a seventh of a step), but not from one step to the
+    # next: a waiting thread must not burn the core that the rest of a two-core machine needs.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "100")
+    try:
+        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise UserError(f"{model} cannot be loaded: {error}. Export the package again.") from error

@@ -1,0 +1,54 @@
+"""The other end of the connection: it may leave, and it may say how long it will wait."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from starlette.types import Receive
+
+GONE = 499  # the status of a request whose client left, as the logs have it
+# How long a client will wait, and the header's unit in seconds: Envoy's (and so Istio's) word for what it gives a
+# request, and the official OpenAI clients' for how long they wait for the next byte, which is the whole reply where it
+# is not streamed.
+WHOLE, NEXT_BYTE = ("x-envoy-expected-rq-timeout-ms", 0.001), ("x-stainless-read-timeout", 1.0)
+T = TypeVar("T")
+
+
+class ClientGone(Exception):
+    """Nobody is there to read the reply."""
+
+
+async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
+    """`work`; ended early, and ClientGone raised, when the client disconnects. The body must have been read."""
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def patience(headers: Mapping[str, str], stream: bool, longest: float) -> float:
+    """Seconds that the request may take: what its headers say, at most `longest`. What is no time is passed over."""
+    found = [longest]
+    for name, unit in (WHOLE,) if stream else (WHOLE, NEXT_BYTE):
+        try:
+            seconds = float(headers.get(name, "")) * unit
+        except ValueError:
+            continue
+        if math.isfinite(seconds) and seconds > 0:
+            found.append(seconds)
+    return min(found)

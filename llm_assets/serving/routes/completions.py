@@ -1,0 +1,123 @@
+"""/v1/chat/completions and /v1/completions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from llm_assets.serving import wire
+from llm_assets.serving.clients import GONE, patience, unless_gone
+from llm_assets.serving.guard import PROBE_HEADER
+from llm_assets.serving.protocol import ApiError
+from llm_assets.serving.replies import Reply, prepare
+from llm_assets.serving.requests import ChatRequest, CompletionRequest
+from llm_assets.serving.rows import Piece
+from llm_assets.serving.service import Service
+from llm_assets.serving.streams import EventStream
+from llm_assets.serving.traffic import now
+from llm_assets.serving.vocabulary import vocabulary
+
+
+def router(service: Service) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.post("/v1/chat/completions", responses={200: {"model": wire.ChatCompletion}})
+    async def chat(request: Request, asked: ChatRequest) -> Response:
+        return await _respond(service, request, asked)
+
+    @routes.post("/v1/completions", responses={200: {"model": wire.Completion}})
+    async def completions(request: Request, asked: CompletionRequest) -> Response:
+        return await _respond(service, request, asked)
+
+    return routes
+
+
+async def _respond(service: Service, request: Request, asked: ChatRequest | CompletionRequest) -> Response:
+    seconds = patience(request.headers, bool(asked.stream), service.settings.deadline_seconds)
+    reply = prepare(asked, service.served(), service.settings, time.monotonic() + seconds)
+    reply.probe = PROBE_HEADER in request.headers
+    facts = request.state.facts
+    facts.update(reply=reply.id, model=reply.model, stream=bool(asked.stream), prompt_tokens=reply.prompt_tokens)
+    if reply.sampling.logprobs is not None:
+        await asyncio.to_thread(vocabulary, reply.package)
+    if reply.sampling.constraint:
+        reply.matchers = await service.grammars.matchers(
+            reply.package, reply.sampling.constraint, len(reply.choices), reply.constrained_by
+        )
+    try:
+        pieces = _checked(reply, service.desk.begin(reply))
+    except ApiError as error:
+        finish(service, reply, error.status, facts)
+        raise
+    if asked.stream:
+        usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        return EventStream(service, reply, pieces, usage, lambda status: finish(service, reply, status, facts))
+    status = GONE
+    try:
+        with service.drain.reply(reply):
+            await unless_gone(request.receive, _drain(pieces))
+        status = 200
+    except ApiError as error:
+        status = error.status
+        raise
+    finally:
+        finish(service, reply, status, facts)
+    return Response(orjson.dumps(wire.whole(reply)), media_type="application/json")
+
+
+async def _checked(reply: Reply, pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+    """The pieces; ApiError where a constraint could not be kept to the end."""
+    async with aclosing(pieces):  # type: ignore[type-var]
+        async for piece in pieces:
+            if piece.finish and reply.matchers and (why := reply.matchers[piece.index].error):
+                wrong = f"the reply could not be kept to '{reply.constrained_by}': {why}"
+                raise ApiError(400, wrong, param=reply.constrained_by, code="constraint_too_complex")
+            yield piece
+
+
+async def _drain(pieces: AsyncIterator[Piece]) -> None:
+    async with aclosing(pieces):  # type: ignore[type-var]
+        async for _ in pieces:
+            pass
+
+
+def finish(service: Service, reply: Reply, status: int, facts: dict[str, Any]) -> None:
+    """Count the request, and log it."""
+    ended = time.monotonic()
+    metrics = service.metrics
+    if status == 200:
+        metrics.prompt_tokens.inc(reply.prompt_tokens)
+        metrics.generation_tokens.inc(reply.completion_tokens)
+        metrics.request_prompt.observe(reply.prompt_tokens)
+        metrics.request_generation.observe(reply.completion_tokens)
+        metrics.e2e.observe(ended - reply.started)
+        metrics.decode_time.observe(ended - reply.first)
+    reasons = {choice.finish for choice in reply.choices}
+    reason = "abort" if status == GONE else "error" if status != 200 else "length" if "length" in reasons else "stop"
+    metrics.finished(reason)
+    record = {
+        "id": reply.id,
+        "at": now(),
+        "model": reply.model,
+        "task": reply.task,
+        "text": reply.text,
+        "reply": reply.choices[0].text,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "latency_ms": round((ended - reply.started) * 1000, 2),
+        "ttft_ms": round((reply.first - reply.started) * 1000, 2) if reply.first else None,
+        "status": status,
+        "finish_reason": reason,
+        "cached": reply.cached,
+        "digest": reply.package.digest,
+    }
+    told = ("completion_tokens", "ttft_ms", "finish_reason", "cached", "digest")
+    facts.update({name: record[name] for name in told + (("text", "reply") if service.settings.log_prompts else ())})
+    service.traffic.request(record, reply.probe)

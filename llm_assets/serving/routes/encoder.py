@@ -1,0 +1,82 @@
+"""/v1/embeddings and /v1/classify, where an encoder is served."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from llm_assets.serving.clients import GONE, unless_gone
+from llm_assets.serving.encoder_protocol import ClassifyRequest, EmbeddingRequest, Encoding, prepare_encoding
+from llm_assets.serving.guard import PROBE_HEADER
+from llm_assets.serving.protocol import ApiError
+from llm_assets.serving.service import Service
+from llm_assets.serving.traffic import now
+
+if TYPE_CHECKING:
+    from llm_assets.inference.encoder_model import Encoded
+
+
+def router(service: Service) -> APIRouter:
+    routes = APIRouter()
+    most = service.settings.encoder.max_texts
+
+    @routes.post("/v1/embeddings")
+    async def embeddings(request: Request, asked: EmbeddingRequest) -> Response:
+        encoding = prepare_encoding(asked, service.served_encoder(), most)
+        found = await _encode(service, request, encoding)
+        return JSONResponse(encoding.embeddings(found, asked.encoding_format == "base64"))
+
+    @routes.post("/v1/classify")
+    async def classify(request: Request, asked: ClassifyRequest) -> Response:
+        encoding = prepare_encoding(asked, service.served_encoder(), most)
+        found = await _encode(service, request, encoding)
+        return JSONResponse(encoding.classes(found))
+
+    return routes
+
+
+async def _encode(service: Service, request: Request, encoding: Encoding) -> Encoded:
+    status, deadline = GONE, encoding.started + service.settings.deadline_seconds
+    try:
+        future = service.encoder.submit(encoding.package, encoding.texts, deadline)
+        found = await unless_gone(request.receive, asyncio.wrap_future(future))
+        encoding.note(found)
+        status = 200
+        return found
+    except ApiError as error:
+        status = error.status
+        raise
+    finally:
+        _log(service, encoding, status, PROBE_HEADER in request.headers)
+
+
+def _log(service: Service, encoding: Encoding, status: int, probe: bool) -> None:
+    """Count the request, and log it."""
+    seconds = time.monotonic() - encoding.started
+    if status == 200:
+        service.metrics.prompt_tokens.inc(encoding.tokens)
+        service.metrics.request_prompt.observe(encoding.tokens)
+        service.metrics.e2e.observe(seconds)
+    reason = "abort" if status == GONE else "error" if status != 200 else "stop"
+    service.metrics.finished(reason)
+    record = {
+        "id": encoding.id,
+        "at": now(),
+        "model": encoding.model,
+        "task": None,
+        "text": encoding.asked,
+        "reply": encoding.answer,
+        "prompt_tokens": encoding.tokens,
+        "completion_tokens": 0,
+        "latency_ms": round(seconds * 1000, 2),
+        "ttft_ms": None,
+        "status": status,
+        "finish_reason": reason,
+        "cached": False,
+        "digest": encoding.package.digest,
+    }
+    service.traffic.request(record, probe)

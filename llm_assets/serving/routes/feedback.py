@@ -1,0 +1,34 @@
+"""/v1/feedback: thumbs and corrections, joined to the traffic log by the reply's id."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from typing_extensions import TypedDict
+
+from llm_assets.serving.protocol import ApiError, shown
+from llm_assets.serving.requests import FeedbackRequest
+from llm_assets.serving.service import Service
+from llm_assets.serving.traffic import now
+
+
+class Feedback(TypedDict):
+    id: str
+    object: Literal["feedback"]
+    rating: Literal["up", "down"] | None
+    correction: str | None
+
+
+def router(service: Service) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.post("/v1/feedback")
+    async def feedback(given: FeedbackRequest) -> Feedback:
+        if not service.traffic.known(given.id):
+            raise ApiError(404, f"no reply '{shown(given.id)}' is in the log", param="id", code="reply_not_found")
+        service.traffic.feedback({"id": given.id, "at": now(), "rating": given.rating, "correction": given.correction})
+        service.metrics.feedback.labels(given.rating or "none", str(given.correction is not None).lower()).inc()
+        return {"id": given.id, "object": "feedback", "rating": given.rating, "correction": given.correction}
+
+    return routes

@@ -1,0 +1,145 @@
+"""/v1/label/…: pairs of replies for people to compare, their votes, how far they agree, and the export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+
+from llm_assets.serving.agreement import agreement
+from llm_assets.serving.label_pairs import read_posted, sample_pairs, unpaired_requests
+from llm_assets.serving.labels import (
+    CHAT,
+    Pair,
+    Side,
+    Vote,
+    add_pairs,
+    add_vote,
+    next_pairs,
+    preferred,
+    read_pairs,
+    read_votes,
+    shown_order,
+    undo_vote,
+    verdicts,
+)
+from llm_assets.serving.protocol import ApiError, RequestBody
+from llm_assets.serving.service import Service
+
+REVIEWER = Field(min_length=1, max_length=60)
+
+
+class VoteRequest(RequestBody):
+    pair: str
+    reviewer: str = REVIEWER
+    choice: Literal["left", "right", "tie", "skip"]
+
+
+class UndoRequest(RequestBody):
+    reviewer: str = REVIEWER
+
+
+class SampleRequest(RequestBody):
+    count: int = Field(8, ge=1, le=50)
+
+
+def router(service: Service) -> APIRouter:
+    routes = APIRouter(prefix="/v1/label")
+    home = service.home
+
+    @routes.get("/next")
+    async def next_pair(reviewer: str = "") -> dict[str, Any]:
+        if not 1 <= len(reviewer) <= 60:
+            raise ApiError(400, "'reviewer' is a name of 1 to 60 characters", param="reviewer")
+        return await run_in_threadpool(_turn, service, reviewer)
+
+    @routes.post("/votes")
+    async def vote(given: VoteRequest) -> dict[str, Any]:
+        await run_in_threadpool(_vote, home, given)
+        service.metrics.votes.labels(given.choice).inc()
+        return await run_in_threadpool(_turn, service, given.reviewer)
+
+    @routes.post("/undo")
+    async def undo(given: UndoRequest) -> dict[str, Any]:
+        taken = await run_in_threadpool(undo_vote, home, given.reviewer)
+        if taken is None:
+            raise ApiError(404, f"{given.reviewer!r} has no vote to take back", param="reviewer", code="no_vote")
+        return await run_in_threadpool(_turn, service, given.reviewer, taken)
+
+    @routes.post("/pairs")
+    async def pairs(request: Request) -> dict[str, Any]:
+        tasks = {CHAT, *(task for task, _ in service.served().tasks.values())}
+        posted = read_posted(await request.body(), tasks)
+        return {"posted": len(posted), "added": await run_in_threadpool(add_pairs, home, posted)}
+
+    @routes.post("/sample")
+    async def sample(given: SampleRequest) -> dict[str, Any]:
+        wanted = await run_in_threadpool(unpaired_requests, home, service.served().names, given.count)
+        return {"sampled": len(wanted), "added": await sample_pairs(service, home, wanted)}
+
+    @routes.get("/agreement")
+    async def agreed() -> dict[str, Any]:
+        return agreement(await run_in_threadpool(read_votes, home))
+
+    @routes.get("/export")
+    async def export() -> Response:
+        text = await run_in_threadpool(preference_jsonl, home)
+        named = {"content-disposition": 'attachment; filename="preferences.jsonl"'}
+        return Response(text, media_type="application/jsonl; charset=utf-8", headers=named)
+
+    return routes
+
+
+def preference_jsonl(home: Path) -> str:
+    """What people prefer, in TRL's conversational preference format: prompt, chosen, rejected; a pair a line."""
+    rows = [
+        {"prompt": _said("user", pair.text), "chosen": _said("assistant", yes), "rejected": _said("assistant", no)}
+        for pair, yes, no in preferred(home)
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _said(role: str, text: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": text}]
+
+
+def _vote(home: Path, given: VoteRequest) -> None:
+    pair = read_pairs(home).get(given.pair)
+    if pair is None:
+        raise ApiError(404, f"there is no pair {given.pair!r}", param="pair", code="pair_not_found")
+    chosen: Side
+    match given.choice:
+        case "tie" | "skip":
+            chosen = given.choice
+        case side:
+            chosen = "a" if (side == "left") == (shown_order(pair.id, given.reviewer) == "ab") else "b"
+    add_vote(home, pair, given.reviewer, chosen)
+
+
+def _turn(service: Service, reviewer: str, taken_back: Vote | None = None) -> dict[str, Any]:
+    """What the reviewer is to judge now, blind, and how far all are; the pair of a vote taken back comes first."""
+    settings = service.settings.labelling
+    pairs, votes = read_pairs(service.home), read_votes(service.home)
+    queue = next_pairs(pairs, votes, reviewer, settings.votes)
+    now = pairs.get(taken_back.pair) if taken_back else None
+    now = now or (queue[0] if queue else None)
+    return {
+        "pair": _shown(now, reviewer) if now else None,
+        "progress": {
+            "mine": sum(vote.reviewer == reviewer for vote in votes),
+            "left": len(queue),
+            "pairs": len(pairs),
+            "decided": len(verdicts(pairs, votes)),
+        },
+        "guidelines": settings.guidelines,
+    }
+
+
+def _shown(pair: Pair, reviewer: str) -> dict[str, str]:
+    left, right = (pair.a, pair.b) if shown_order(pair.id, reviewer) == "ab" else (pair.b, pair.a)
+    return {"id": pair.id, "task": pair.task, "text": pair.text, "left": left, "right": right}

@@ -1,0 +1,343 @@
+"""An encoder served by a real process: OpenAI's embeddings, vLLM's classification, the numbers of transformers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import httpx
+import numpy as np
+import openai
+import pytest
+import tiny_encoder
+import tiny_package
+from tiny_package import free_port
+
+from llm_assets.compression.export_encoder import export_encoder
+from llm_assets.inference.encoder_model import EncoderModel
+from llm_assets.serving.config import ServingConfig
+from llm_assets.serving.encoder_engine import EncoderEngine
+from llm_assets.serving.metrics import Metrics
+from llm_assets.serving.package import ServedEncoder
+from llm_assets.serving.protocol import ApiError
+from resources.endpoint import Endpoint
+
+TEXTS = [text for text, _ in tiny_package.ROWS]
+SAME = {label: label for label in tiny_package.LABELS}
+LONG = "join rows and columns of two tables on a key " * 6
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return tiny_encoder.train(tmp_path_factory.mktemp("encoder") / "checkpoint", SAME)
+
+
+@pytest.fixture(scope="module")
+def package(checkpoint):
+    export_encoder(checkpoint, checkpoint.parent / "fp32", "fp32", "finetuned_model")
+    return checkpoint.parent / "fp32"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, package):
+    made = Endpoint(tmp_path_factory.mktemp("served"), ServingConfig(port=free_port(), start_seconds=60), threads=1)
+    made.deploy(package, "encoder-digest")
+    made.start()
+    made.wait_serving("encoder-digest")
+    yield made
+    made.stop(seconds=3)
+
+
+@pytest.fixture
+def client(served):
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.api_key(), max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture
+def http(served):
+    headers = {"authorization": f"Bearer {served.api_key()}"}
+    with httpx.Client(base_url=served.url, headers=headers, timeout=20) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def truth(checkpoint):
+    """text -> (probabilities, embedding), as transformers computes them, one text at a time."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+
+    def compute(text):
+        with torch.inference_mode():
+            inputs = tokenizer(text, return_tensors="pt", return_token_type_ids=False)
+            found = model(**inputs, output_hidden_states=True)
+            mean = found.hidden_states[-1][0].mean(dim=0)
+            return found.logits[0].softmax(dim=0).numpy(), (mean / mean.norm()).numpy()
+
+    return {text: compute(text) for text in [*TEXTS, LONG]}
+
+
+def test_classes_are_those_of_transformers(http, truth):
+    reply = http.post("/v1/classify", json={"model": "llm-assets", "input": TEXTS}).json()
+    assert [row["label"] for row in reply["data"]] == [label for _, label in tiny_package.ROWS]
+    assert [row["index"] for row in reply["data"]] == list(range(len(TEXTS)))
+    for text, row in zip(TEXTS, reply["data"], strict=True):
+        assert np.abs(np.array(row["probs"]) - truth[text][0]).max() < 1e-4
+        assert row["num_classes"] == 3
+    assert reply["id"].startswith("classify-") and reply["object"] == "list" and reply["model"] == "llm-assets"
+    assert reply["system_fingerprint"] == "encoder-digest" and reply["usage"]["completion_tokens"] == 0
+
+
+def test_embeddings_through_the_official_client(client, truth):
+    packed = client.embeddings.create(model="llm-assets", input=[*TEXTS, LONG])  # the client asks for base64 itself
+    plain = client.embeddings.create(model="llm-assets", input=[*TEXTS, LONG], encoding_format="float")
+    assert packed.usage == plain.usage and packed.usage.prompt_tokens == packed.usage.total_tokens > 100
+    for text, one, other in zip([*TEXTS, LONG], packed.data, plain.data, strict=True):
+        assert np.abs(np.array(one.embedding) - truth[text][1]).max() < 1e-4
+        assert one.embedding == pytest.approx(other.embedding, abs=1e-7)
+    single = client.embeddings.create(model="llm-assets", input=TEXTS[0], dimensions=64)
+    assert len(single.data) == 1 and single.data[0].object == "embedding"
+
+
+def test_token_ids_stand_for_their_text(client, package):
+    tokenizer = EncoderModel(package, 1).tokenizer
+    ids = [tokenizer.encode(text).ids for text in TEXTS[:2]]
+    by_text = client.embeddings.create(model="llm-assets", input=TEXTS[:2])
+    assert client.embeddings.create(model="llm-assets", input=ids).data == by_text.data
+    assert client.embeddings.create(model="llm-assets", input=ids[0]).data[0] == by_text.data[0]
+
+
+def test_a_text_has_one_result_whatever_shares_its_batch(served, client):
+    alone = {text: client.embeddings.create(model="llm-assets", input=text).data[0].embedding for text in TEXTS}
+
+    async def crowd():
+        async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key=served.api_key()) as many:
+            jobs = [
+                many.embeddings.create(model="llm-assets", input=[*TEXTS[at % 7 :], LONG, *TEXTS[: at % 7]])
+                for at in range(20)
+            ]
+            return await asyncio.gather(*jobs)
+
+    for at, reply in enumerate(asyncio.run(crowd())):
+        order = [*TEXTS[at % 7 :], LONG, *TEXTS[: at % 7]]
+        for text, row in zip(order, reply.data, strict=True):
+            if text != LONG:
+                assert np.abs(np.array(row.embedding) - alone[text]).max() < 1e-6
+
+
+@pytest.mark.parametrize("family", tiny_encoder.FAMILIES)
+def test_every_family_and_precision_keeps_the_decisions(family, tmp_path):
+    from llm_assets.compression.export import model_bytes
+    from llm_assets.compression.export_encoder import parity
+
+    checkpoint = tiny_encoder.train(tmp_path / "checkpoint", SAME, family)
+    for precision, allowed in (("fp32", 1e-4), ("int8", 0.05)):
+        export_encoder(checkpoint, tmp_path / precision, precision, "finetuned_model")
+        model = EncoderModel(tmp_path / precision, 1)
+        ids = [model.tokenizer.encode(text).ids for text in [*TEXTS, LONG]]
+        found = parity(checkpoint, tmp_path / precision, ids)
+        assert found.probability < allowed and found.cosine > 1 - allowed and found.agreement == 1, found
+        together, row = model.encode(ids[:12]), model.encode([ids[4]])
+        assert [model.labels[at] for at in together.probabilities.argmax(axis=1)] == [
+            label for _, label in tiny_package.ROWS
+        ]
+        assert np.abs(together.embeddings[4] - row.embeddings[0]).max() < (1e-6 if precision == "fp32" else 1e-2)
+    assert model_bytes(tmp_path / "int8") < 0.5 * model_bytes(tmp_path / "fp32")
+
+
+def test_equal_checkpoints_give_equal_bytes(checkpoint, package, tmp_path):
+    from llm_assets.serving.package import folder_hash
+
+    export_encoder(checkpoint, tmp_path / "fp32", "fp32", "finetuned_model")
+    assert folder_hash(tmp_path / "fp32") == folder_hash(package)
+    assert b"site-packages" not in (package / "model.onnx").read_bytes()
+
+
+def test_a_plain_encoder_embeds_and_does_not_classify(checkpoint, endpoint, tmp_path):
+    from transformers import AutoModel, AutoTokenizer
+
+    AutoModel.from_pretrained(checkpoint).save_pretrained(tmp_path / "plain")
+    AutoTokenizer.from_pretrained(checkpoint).save_pretrained(tmp_path / "plain")
+    (tmp_path / "plain" / "1_Pooling").mkdir()
+    (tmp_path / "plain" / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    written = export_encoder(tmp_path / "plain", tmp_path / "package", "fp32", "finetuned_model")
+    assert written["labels"] == [] and written["pooling"] == "cls"
+    endpoint.deploy(tmp_path / "package", "plain-digest")
+    endpoint.start()
+    endpoint.wait_serving("plain-digest")
+    with httpx.Client(base_url=endpoint.url, headers={"authorization": f"Bearer {endpoint.api_key()}"}) as http:
+        body = {"model": "llm-assets", "input": TEXTS[0]}
+        assert http.post("/v1/embeddings", json=body).status_code == 200
+        refused = http.post("/v1/classify", json=body)
+        assert refused.status_code == 400 and "no classes" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "param", "code"),
+    [
+        ({"input": ""}, "input", "invalid_value"),
+        ({"input": []}, "input", "invalid_value"),
+        ({"input": ["a", ""]}, "input", "invalid_value"),
+        ({"input": ["a", 5]}, "input", "invalid_value"),
+        ({"input": 5}, "input", "invalid_value"),
+        ({"input": [[5, "a"]]}, "input", "invalid_value"),
+        ({"input": [True]}, "input", "invalid_value"),
+        ({"input": [10**30]}, "input", "invalid_value"),
+        ({"input": [-1]}, "input", "invalid_value"),
+        ({"input": ["a"] * 513}, "input", None),
+        ({"input": "word " * 200}, "input", "context_length_exceeded"),
+        ({"input": None}, "input", "missing_required_parameter"),
+        ({"model": "other"}, "model", "model_not_found"),
+        ({"dimensions": 8}, "dimensions", "unsupported_parameter"),
+        ({"encoding_format": "hex"}, "encoding_format", "invalid_value"),
+        ({"surprise": 1}, "surprise", "unknown_parameter"),
+    ],
+)
+def test_what_cannot_be_embedded_is_refused_by_name(http, extra, param, code):
+    reply = http.post("/v1/embeddings", json={"model": "llm-assets", "input": "read a csv file"} | extra)
+    assert reply.status_code == (404 if code == "model_not_found" else 400), reply.text
+    error = reply.json()["error"]
+    assert (error["param"], error["code"]) == (param, code), error
+    assert reply.headers["x-request-id"]
+
+
+def test_chat_is_refused_with_the_models_name(client, http):
+    with pytest.raises(openai.BadRequestError, match="'llm-assets' cannot generate text: use /v1/embeddings"):
+        client.chat.completions.create(model="llm-assets", messages=[{"role": "user", "content": "hello"}])
+    described = client.models.retrieve("llm-assets").model_dump()
+    assert described["labels"] == list(tiny_package.LABELS) and described["context"] == 128
+    assert http.get("/health").json()["digest"] == "encoder-digest"
+
+
+def test_a_generator_refuses_to_embed(live):
+    headers = {"authorization": f"Bearer {live.api_key()}"}
+    for path in ("embeddings", "classify"):
+        refused = httpx.post(f"{live.url}/v1/{path}", headers=headers, json={"model": "llm-assets", "input": "hello"})
+        assert refused.status_code == 400 and "cannot embed or classify" in refused.json()["error"]["message"]
+
+
+def test_traffic_and_feedback_of_a_classification(http, served):
+    from llm_assets.serving.traffic import read_traffic
+
+    reply = http.post("/v1/classify", json={"model": "llm-assets", "input": TEXTS[0]}).json()
+    assert http.post("/v1/feedback", json={"id": reply["id"], "correction": "web"}).status_code == 200
+    row = read_traffic(served.home).set_index("id").loc[reply["id"]]
+    assert (row["text"], row["reply"], row["correction"], row["digest"]) == (
+        TEXTS[0], "arrays", "web", "encoder-digest",
+    )  # fmt: skip
+
+
+def test_swaps_under_load_never_mix_two_models(endpoint, checkpoint, package, tmp_path):
+    """Each reply's digest is that of the weights that produced it, and no request fails."""
+    turned = {"arrays": "web", "tables": "tables", "web": "arrays"}
+    export_encoder(tiny_encoder.train(tmp_path / "other", turned), tmp_path / "package", "fp32", "finetuned_model")
+    packages = {"one": package, "two": tmp_path / "package"}
+    expected = {
+        "one": [label for _, label in tiny_package.ROWS],
+        "two": [turned[label] for _, label in tiny_package.ROWS],
+    }
+    endpoint.deploy(package, "one")
+    endpoint.start()
+    endpoint.wait_serving("one")
+    seen, over = [], threading.Event()
+
+    def load():
+        headers = {"authorization": f"Bearer {endpoint.api_key()}"}
+        with httpx.Client(base_url=endpoint.url, headers=headers, timeout=20) as http:
+            while not over.is_set():
+                seen.append(http.post("/v1/classify", json={"model": "llm-assets", "input": TEXTS}))
+
+    workers = [threading.Thread(target=load) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for digest in ("two", "one", "two", "one"):
+        endpoint.deploy(packages[digest], digest)
+        endpoint.wait_serving(digest)
+    over.set()
+    for worker in workers:
+        worker.join()
+    assert {reply.status_code for reply in seen} == {200}
+    replies = [reply.json() for reply in seen]
+    assert {reply["system_fingerprint"] for reply in replies} == {"one", "two"}
+    for reply in replies:
+        assert [row["label"] for row in reply["data"]] == expected[reply["system_fingerprint"]]
+
+
+class Gated:
+    """A real model that starts each batch when it is told to."""
+
+    def __init__(self, package):
+        self.model, self.gate, self.batches = EncoderModel(package, 1), threading.Semaphore(0), []
+
+    def width(self, tokens):
+        return self.model.width(tokens)
+
+    def encode(self, batch):
+        self.gate.acquire()
+        self.batches.append([len(ids) for ids in batch])
+        return self.model.encode(batch)
+
+
+@pytest.fixture
+def gated(package):
+    """An engine with little room, and the package whose batches the test lets go."""
+    settings = ServingConfig.model_validate({"encoder": {"batch_tokens": 64, "queue_limit": 12}})
+    model = Gated(package)
+    engine = EncoderEngine(settings, Metrics())
+    yield engine, ServedEncoder("gated", model, 0), model
+    for _ in range(100):
+        model.gate.release()
+    engine.close()
+
+
+def busy(engine, served, model):
+    """Keep the engine's thread in a batch, so that what comes now waits."""
+    first = engine.submit(served, [[2, 3]], time.monotonic() + 60)
+    while engine._waiting:
+        time.sleep(0.001)
+    return first
+
+
+def test_batches_are_of_one_width_oldest_first_and_bounded(gated):
+    engine, served, model = gated
+    first = busy(engine, served, model)
+    futures = [
+        engine.submit(served, [[2] * size for size in sizes], time.monotonic() + 60)
+        for sizes in ((5, 20), (7, 3, 100), (23,))
+    ]
+    for _ in range(5):
+        model.gate.release()
+    results = [future.result(timeout=20) for future in [first, *futures]]
+    assert model.batches == [[2], [5, 7, 3], [20, 23], [100]]
+    assert [len(found.embeddings) for found in results] == [1, 2, 3, 1]
+    again = served.model.model.encode([[2] * 7])
+    assert np.abs(results[2].embeddings[0] - again.embeddings[0]).max() < 1e-6
+
+
+def test_a_full_queue_is_429_and_a_late_text_504(gated):
+    engine, served, model = gated
+    first = busy(engine, served, model)
+    late = engine.submit(served, [[2, 3]] * 10, time.monotonic() - 1)
+    with pytest.raises(ApiError) as full:
+        engine.submit(served, [[2, 3]] * 3, time.monotonic() + 60)
+    assert full.value.status == 429 and int(full.value.headers["retry-after"]) >= 1
+    model.gate.release()
+    assert len(first.result(timeout=20).embeddings) == 1
+    with pytest.raises(ApiError) as missed:
+        late.result(timeout=20)
+    assert missed.value.status == 504 and model.batches == [[2]]
+
+
+def test_a_cancelled_request_leaves_the_queue(gated):
+    engine, served, model = gated
+    first = busy(engine, served, model)
+    gone, kept = (engine.submit(served, [[2, 3, token]] * 2, time.monotonic() + 60) for token in (4, 5))
+    assert gone.cancel()
+    model.gate.release()
+    model.gate.release()
+    assert len(first.result(timeout=20).embeddings) == 1 and len(kept.result(timeout=20).embeddings) == 2
+    assert model.batches == [[2], [3, 3]]
