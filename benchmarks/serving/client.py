@@ -14,9 +14,16 @@ from .workload import NEW_TOKENS, Sample
 
 
 def complete(url: str, prompt: list[int], body: dict[str, Any], headers: dict[str, str]) -> Sample:
-    """One request of exactly NEW_TOKENS greedy tokens, over a connection of its own (not every server keeps them).
-    Raises RuntimeError where the server does not give the tokens."""
-    asked = {"prompt": prompt, "max_tokens": NEW_TOKENS, "temperature": 0, "ignore_eos": True, "stream": True, **body}
+    """One greedy request of exactly `max_tokens` (NEW_TOKENS) tokens, over a connection of its own, as not every server
+    keeps one. Raises RuntimeError where the server does not give the tokens."""
+    asked: dict[str, Any] = {
+        "prompt": prompt,
+        "max_tokens": NEW_TOKENS,
+        "temperature": 0,
+        "ignore_eos": True,
+        "stream": True,
+        **body,
+    }
     asked["stream_options"] = {"include_usage": True}
     address = urlsplit(url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=300)
@@ -27,17 +34,20 @@ def complete(url: str, prompt: list[int], body: dict[str, Any], headers: dict[st
     reply = connection.getresponse()
     if reply.status != 200:
         raise RuntimeError(f"the server answered {reply.status}: {reply.read(500).decode(errors='replace')}")
-    before = last = b""
+    lines = []
     while line := reply.readline():
         if line.startswith(b"data: {"):
             sample.arrivals.append(time.perf_counter())
-            before, last = last, line
+            lines.append(line)
     connection.close()
-    usage = next((said["usage"] for said in map(_event, (last, before)) if said.get("usage")), None)
-    if usage is None or usage["completion_tokens"] != NEW_TOKENS:
-        raise RuntimeError(f"{NEW_TOKENS} tokens were asked for; the server's last words are {last[:500]!r}")
-    sample.tokens = NEW_TOKENS
-    del sample.arrivals[NEW_TOKENS:]  # the closing events (finish reason, usage) bring no token
+    events = [json.loads(line[len(b"data: ") :]) for line in lines]
+    usage = next((event["usage"] for event in reversed(events) if event.get("usage")), None)
+    sample.text = "".join(event["choices"][0]["text"] for event in events if event.get("choices"))
+    wanted = int(asked["max_tokens"])
+    if usage is None or usage["completion_tokens"] != wanted:
+        raise RuntimeError(f"{wanted} tokens were asked for; the server's last words are {lines[-1:]}")
+    sample.tokens = wanted
+    del sample.arrivals[wanted:]  # the closing events (finish reason, usage) bring no token
     return sample
 
 
@@ -69,7 +79,3 @@ def drive_http(
     if failures:
         raise failures[0]
     return samples
-
-
-def _event(line: bytes) -> dict[str, Any]:
-    return dict(json.loads(line[len(b"data: ") :])) if line else {}

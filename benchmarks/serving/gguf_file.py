@@ -88,7 +88,7 @@ def tensor_name(name: str) -> str:
     return f"blk.{layer}.{NAMES[rest.removesuffix('.weight')]}.weight"
 
 
-def interleave(values, heads: int):  # noqa: ANN001, ANN201 - numpy is not there when this file is only read
+def interleave(values, heads: int):
     """llama.cpp rotates neighbouring pairs, transformers the halves of a head: reorder a projection's rows."""
     return values.reshape(heads, 2, values.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(values.shape)
 

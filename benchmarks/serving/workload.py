@@ -26,14 +26,18 @@ class Cell:
         return [[drawn.randrange(FIRST_TOKEN, vocab) for _ in range(PROMPT_TOKENS)] for _ in range(self.requests)]
 
 
+WARM = Cell(4, 8, seed=1)  # an engine's first requests
+
+
 @dataclass
 class Sample:
-    """One request. started: seconds. arrivals: seconds at which each token (or piece of streamed text) arrived. ids: the
-    tokens, where the engine tells them."""
+    """One request. started: seconds. arrivals: seconds at which each token (or piece of streamed text) arrived. ids or
+    text: the tokens, as the engine gives them."""
 
     started: float
     arrivals: list[float] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
+    text: str = ""
     tokens: int = 0
 
     def add(self, token: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..workload import NEW_TOKENS
+
 
 class Engine:
     def __init__(self, path: Path, threads: int) -> None:
@@ -22,7 +24,7 @@ class Engine:
             str(path), scheduler, "CPU", {"INFERENCE_NUM_THREADS": threads}
         )
         self._wanted = openvino_genai.GenerationConfig()
-        self._wanted.max_new_tokens = self._wanted.min_new_tokens = 128
+        self._wanted.max_new_tokens = self._wanted.min_new_tokens = NEW_TOKENS
         self._wanted.ignore_eos = True
         self._wanted.do_sample = False
         self._running: dict[int, Any] = {}

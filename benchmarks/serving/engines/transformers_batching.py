@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..workload import NEW_TOKENS
+
 
 class Engine:
     def __init__(self, path: Path, threads: int) -> None:
@@ -13,7 +15,7 @@ class Engine:
 
         torch.set_num_threads(threads)
         model: Any = LlamaForCausalLM.from_pretrained(path, dtype="float32").eval()
-        wanted = GenerationConfig(max_new_tokens=128, do_sample=False, eos_token_id=-1, pad_token_id=0)
+        wanted = GenerationConfig(max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=-1, pad_token_id=0)
         blocks = ContinuousBatchingConfig(
             page_size=32, num_blocks=256, max_batch_tokens=2048, allow_block_sharing=False, max_requests_per_batch=16
         )
@@ -23,7 +25,7 @@ class Engine:
         self._told: dict[str, int] = {}
 
     def submit(self, number: int, prompt: list[int]) -> None:
-        name = self._manager.add_request(prompt, max_new_tokens=128, streaming=True, eos_token_id=-1)
+        name = self._manager.add_request(prompt, max_new_tokens=NEW_TOKENS, streaming=True, eos_token_id=-1)
         self._names[name], self._told[name] = number, 0
 
     def end(self, number: int) -> None:

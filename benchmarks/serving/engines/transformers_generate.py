@@ -1,4 +1,4 @@
-"""transformers' `generate` in fp32: one static batch. (Its weights cannot be quantized on a CPU without another package.)"""
+"""transformers' `generate` in fp32: one static batch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from ..workload import NEW_TOKENS
 
 
 class Engine:
@@ -18,7 +20,7 @@ class Engine:
         self._torch = torch
         self._model: Any = LlamaForCausalLM.from_pretrained(path, dtype="float32").eval()
 
-    def generate(self, prompts: list[list[int]], new_tokens: int) -> Iterator[list[int]]:
+    def generate(self, prompts: list[list[int]]) -> Iterator[list[int]]:
         steps: queue.Queue[list[int] | None] = queue.Queue()
 
         class Streamer:
@@ -36,7 +38,7 @@ class Engine:
                 steps.put(None)
 
         ids = self._torch.tensor(prompts)
-        wanted = {"max_new_tokens": new_tokens, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+        wanted = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
         given = {"input_ids": ids, "attention_mask": self._torch.ones_like(ids), "streamer": Streamer(), **wanted}
         thread = threading.Thread(target=self._model.generate, kwargs=given)
         thread.start()
