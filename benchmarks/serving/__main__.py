@@ -36,13 +36,15 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=PEERS / "models", help="where the models are kept")
     parser.add_argument("--results", type=Path, help="a JSON file for everything that was measured")
     given = parser.parse_args()
-    peers = Peers(given.peers / "bin" / "python", given.peers / "bin" / "llama-server")
+    peers = Peers(given.peers)
     results: dict[str, Any] = {"cells": [], "own": {}}
     bars: list[Bar] = []
     for name in given.models:
         model = prepare(name, given.work / name, peers.python, given.checkpoint if name == "demo" else None)
         if given.part != "own":
-            chosen = [c for c in CONTENDERS if not given.only or any(part in c.name for part in given.only)]
+            chosen = [
+                c for c in CONTENDERS if not given.only or any(part in f"{c.name} {c.group}" for part in given.only)
+            ]
             cells = compare.measure_rounds(model, peers, given.rounds, chosen)
             results["cells"] += cells
             bars += compare.bars(cells)
@@ -61,7 +63,7 @@ def show(cells: list[dict[str, Any]], own_figures: dict[str, Any], bars: list[Ba
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 150)
     table = Table("model", "weights", "engine", "clients", title="best of the rounds")
     for heading in ("tokens/s", "TTFT p50", "p95 ms", "between p50", "p95 ms"):
         table.add_column(heading, justify="right")

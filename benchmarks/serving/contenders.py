@@ -29,8 +29,16 @@ Run = Callable[[Cell], list[Sample]]
 class Peers:
     """The environment of the engines that the product does not install."""
 
-    python: Path
-    llama_server: Path
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    @property
+    def llama(self) -> Path:
+        """Where llama.cpp was built: its libraries and its server."""
+        return self.folder / "llama.cpp" / "bin"
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Contender:
                 yield run
         else:
             python = peers.python if self.kind in PEER_MODULES else Path(sys.executable)
-            with in_process(self.kind, model, model.path(self.form), python) as run:
+            with in_process(self.kind, model, model.path(self.form), python, peers) as run:
                 yield run
 
 
@@ -74,13 +82,13 @@ CONTENDERS = (
 
 
 @contextmanager
-def in_process(module: str, model: Prepared, path: Path, python: Path) -> Iterator[Run]:
+def in_process(module: str, model: Prepared, path: Path, python: Path, peers: Peers) -> Iterator[Run]:
     command = [str(python), "-m", f"{__package__}.worker", module, str(path), str(THREADS), str(model.vocab)]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=_environment(),
+            env=_environment(peers),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -111,7 +119,7 @@ def llama_server(model: Prepared, path: Path, peers: Peers) -> Iterator[Run]:
     """llama.cpp's own server, with 16 slots that it batches continuously."""
     port = free_port()
     command = [
-        *(str(peers.llama_server), "--model", str(path), "--host", "127.0.0.1", "--port", str(port)),
+        *(str(peers.llama / "llama-server"), "--model", str(path), "--host", "127.0.0.1", "--port", str(port)),
         *("--threads", str(THREADS), "--threads-batch", str(THREADS), "--parallel", "16", "--ctx-size", "8192"),
         *("--no-webui", "--log-disable", "--cache-ram", "0"),
     ]
@@ -162,5 +170,5 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": str(THREADS), "TOKENIZERS_PARALLELISM": "false"}
+def _environment(peers: Peers) -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": str(THREADS), "LLAMA_CPP_LIB_PATH": str(peers.llama.absolute())}

@@ -72,7 +72,7 @@ def server_cost(model: Prepared, peers: Peers, rounds: int) -> tuple[dict[str, A
     http_: dict[int, list[dict[str, float]]] = {concurrency: [] for concurrency in REQUESTS}
     for _ in range(rounds):
         for found, started in (
-            (bare, in_process("bare", model, path, Path(sys.executable))),
+            (bare, in_process("bare", model, path, Path(sys.executable), peers)),
             (http_, ours.running(model, peers)),
         ):
             with started as run:
