@@ -13,7 +13,7 @@ from .workload import WARM, Cell, measure
 REQUESTS = {1: 3, 4: 8, 8: 16, 16: 32}  # concurrency -> requests of a cell: each client comes back once or more
 THROUGHPUT = 1.1  # times the best peer's
 OURS = "llm-assets"
-AGREEMENT = 0.5  # of the first tokens with transformers' in fp32: less means that an engine was given other weights
+AGREEMENT = 0.1  # of the first tokens' text with transformers' in fp32; engines given other weights agree in none
 
 
 def measure_rounds(
