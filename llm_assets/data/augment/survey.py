@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ class Survey:
     partners: pa.Table
     examples: list[tuple[str, str]]
 
-    def holds_out(self, content_hashes: list[str]) -> np.ndarray:
+    def holds_out(self, content_hashes: Sequence[str]) -> np.ndarray:
         """Which of these texts are held out."""
         return np.isin(np.array([id_key(name) for name in content_hashes], dtype=np.uint64), self.held_out)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ class Tally:
     rejected: int = 0
     held_out_texts: int = 0
     counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(COUNTED.values(), 0)))
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     operations: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
     samples: dict[str, dict[str, str]] = field(default_factory=dict)
