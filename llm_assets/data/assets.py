@@ -26,7 +26,7 @@ def _augment_state(recipe: Recipe, home: Path) -> str:
     group="data",
     config=("data.sources",),
     kinds={"python", "parquet"},
-    code_version="2",
+    code_version="3",
     seconds=15,
     external_state=_sources_state,
 )

@@ -25,6 +25,7 @@ SUITES = [
         "raw_documents",
         METRICS,
         [
+            Expect("nothing_found_is_lost", "ExpectColumnValuesToBeInSet", column="lost_rows", value_set=[0]),
             Expect(
                 "raw_rejects_are_as_before", "ExpectColumnMaxToBeBetween", column="rejected_share",
                 max_value=previous_metric("rejected_share", plus=0.02), severity="warning",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-FIT_ROWS = 20_000
+FIT_ROWS, READ = 20_000, 2000  # texts a fit is made of at most; characters of a text that count
 
 
 def stable_draw(*parts: object) -> float:
@@ -31,7 +31,7 @@ def sample_rows(count: int, limit: int, seed: int) -> list[int]:
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """Fitted features; a row's point depends on its text alone. vectorizer: None where the sample had no word."""
+    """Fitted features of the beginnings of texts. vectorizer: None where the sample had no word."""
 
     vectorizer: Any
     svd: Any
@@ -48,7 +48,7 @@ class TextFeatures:
             return np.zeros((0, self.svd.n_components if self.svd else len(self.vectorizer.vocabulary_))), []
         words, heaviest = self.vectorizer.get_feature_names_out(), []
         with threadpool_limits(1):
-            part = self.vectorizer.transform(texts)
+            part = self.vectorizer.transform([text[:READ] for text in texts])
             points: np.ndarray = normalize(self.svd.transform(part) if self.svd else part.toarray())
         for row in range(part.shape[0]):
             values = part.data[part.indptr[row] : part.indptr[row + 1]]
@@ -70,7 +70,7 @@ def fit_features(sample: Sequence[str], dimensions: int, seed: int) -> TextFeatu
         sublinear_tf=True, min_df=2 if len(sample) >= 50 else 1, max_features=20_000, stop_words="english"
     )
     try:
-        matrix = vectorizer.fit_transform(sample)
+        matrix = vectorizer.fit_transform([text[:READ] for text in sample])
     except ValueError:  # no word is left of these texts
         return TextFeatures(None, None)
     with threadpool_limits(1):

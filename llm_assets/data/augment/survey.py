@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Survey:
-    """held_out: hashes of the texts that are not in the train split, sorted, uint64. partners: for mixing, with texts
-    cut to `max_words`. examples: (text, label) that the label check learns from.
+    """held_out: hashes of the texts that are not in the train split, sorted, uint64. partners: rows to mix with.
+    examples: (text, label) that the label check learns from. Texts of both are cut to `max_words`, as copies are.
     """
 
     train_rows: int
@@ -66,11 +66,12 @@ def survey(documents: Documents, config: AugmentConfig, seed: int) -> Survey:
     partners = _chosen(labelled, POOL if mixing else 0, 0)
     examples = _chosen(worded, config.filters.train_rows if making and config.filters.keep_label else 0, seed)
     found = batches_at(documents, examples, ["text", "label"]) if len(examples) else ()
+    pairs = ((text, label) for batch in found for text, label in zip(*_columns(batch), strict=True))
     return Survey(
         train_rows,
         np.unique(np.concatenate(held_out)),
         _partners(documents, partners, config.max_words),
-        [pair for batch in found for pair in zip(*(column.to_pylist() for column in batch.columns), strict=True)],
+        [(_cut(text, config.max_words), label) for text, label in pairs],
     )
 
 
@@ -86,6 +87,14 @@ def _partners(documents: Documents, numbers: np.ndarray, max_words: int) -> pa.T
     found, schema = [], pa.schema([(name, pa.string()) for name in PARTNER])
     for batch in batches_at(documents, numbers, PARTNER) if len(numbers) else ():
         columns = batch.to_pydict()
-        short = [None if text is None else " ".join(text.split()[:max_words]) for text in columns["text"]]
+        short = [None if text is None else _cut(text, max_words) for text in columns["text"]]
         found.append(pa.record_batch({**columns, "text": short}, schema=schema))
     return pa.Table.from_batches(found, schema).combine_chunks()
+
+
+def _columns(batch: pa.RecordBatch) -> list[list[str]]:
+    return [column.to_pylist() for column in batch.columns]
+
+
+def _cut(text: str, max_words: int) -> str:
+    return " ".join(text.split(maxsplit=max_words)[:max_words])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_assets.data.features import FIT_ROWS, fit_features, sample_rows
+from llm_assets.data.features import FIT_ROWS, READ, fit_features, sample_rows
 from llm_assets.data.reread import batches_at, batches_of, count_rows
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def discover_topics(documents: Documents, max_topics: int, seed: int = 0) -> tup
     """
     rows = count_rows(documents)
     if rows < FEWEST:
-        return np.zeros(rows, np.int32), ["topic 1"]
+        return np.zeros(rows, np.int32), ["topic 1"][:rows]
     features = fit_features(texts_at(documents, sample_rows(rows, FIT_ROWS, seed)), DIMENSIONS, seed)
     sample = features.points(texts_at(documents, sample_rows(rows, CHOICE_ROWS, seed)))[0]
     model = _clusters(sample, max_topics, seed)
@@ -45,8 +45,11 @@ def discover_topics(documents: Documents, max_topics: int, seed: int = 0) -> tup
 
 
 def texts_at(documents: Documents, numbers: list[int] | np.ndarray) -> list[str]:
-    """The texts of these rows."""
-    return [text or "" for batch in batches_at(documents, numbers, ["text"]) for text in batch["text"].to_pylist()]
+    """The beginnings of these rows' texts, as much as features are made of."""
+    import pyarrow.compute as pc
+
+    found = (pc.utf8_slice_codeunits(batch["text"], 0, READ) for batch in batches_at(documents, numbers, ["text"]))
+    return [text or "" for texts in found for text in texts.to_pylist()]
 
 
 def _clusters(sample: np.ndarray, max_topics: int, seed: int) -> Any:
