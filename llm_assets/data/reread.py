@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     Documents: TypeAlias = Path | pa.Table
 
-BATCH_ROWS = 1000
+BATCH_ROWS, BATCH_BYTES = 1000, 8 * 2**20
 
 
 def batches_of(documents: Documents, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet file or a table, in order, at most `BATCH_ROWS` at a time."""
+    """The rows of a Parquet file or a table, in order: at most `BATCH_ROWS` together, of a file some `BATCH_BYTES`."""
     import pyarrow.parquet as pq
 
     if not isinstance(documents, Path):
@@ -25,7 +25,9 @@ def batches_of(documents: Documents, columns: Sequence[str] | None = None) -> It
         yield from table.to_batches(max_chunksize=BATCH_ROWS)
         return
     with pq.ParquetFile(documents) as file:
-        yield from file.iter_batches(BATCH_ROWS, columns=columns)
+        groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+        mean = sum(group.total_byte_size for group in groups) / max(file.metadata.num_rows, 1)
+        yield from file.iter_batches(max(1, min(BATCH_ROWS, int(BATCH_BYTES // max(mean, 1)))), columns=columns)
 
 
 def count_rows(documents: Documents) -> int:

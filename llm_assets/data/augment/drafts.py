@@ -43,7 +43,7 @@ def drafts_of(train: pa.RecordBatch, config: AugmentConfig, seed: int) -> Iterat
     copies = len(turns) if config.copies is None else config.copies
     for row in train.take(pa.array(chosen, pa.int64())).to_pylist():
         first = int(stable_draw("augment", seed + 1, row["id"]) * len(turns))
-        short = " ".join((row["text"] or "").split()[: config.max_words])
+        short = " ".join((row["text"] or "").split(maxsplit=config.max_words)[: config.max_words])
         for copy in range(copies):
             yield Draft(row, short, turns[(first + copy) % len(turns)], copy)
 
