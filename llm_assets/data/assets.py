@@ -138,7 +138,7 @@ def balanced_documents(job: Job) -> Summary:
     inputs=("raw_documents", "cleaned_documents", "augmented_documents", "balanced_documents"),
     config=("data.clean", "data.augment", "data.balance", "data.card"),
     kinds={"python"},
-    code_version="2",
+    code_version="3",
     seconds=5,
 )
 def data_profile(job: Job) -> Summary:

@@ -138,6 +138,10 @@ def test_the_card_says_what_is_in_the_data(stages: dict[str, Path], tmp_path: Pa
     assert "Routing of &lt;tickets&gt;." in card and "<b>" not in card
     assert f"| cleaned\\_documents | {cleaned.num_rows:,} | 2 |" in card
     assert "| cleaning | too\\_short | 12 |" in card and "| cleaning | exact\\_duplicate | 1 |" in card
+    dropped = read_table(stages["augmented_documents"] / "rejected.parquet")["reason"].to_pylist()
+    assert all(
+        f"| augmentation | {name} | {dropped.count(name)} |" in card.replace("\\_", "_") for name in set(dropped)
+    )
     assert f"of the {balanced.num_rows:,} training rows" in card
     assert "the licence is not known" in card and "imbalance" in card and "| en |" in card
     sections = {item["title"]: item for item in json.loads((tmp_path / "one" / "report.json").read_text())["card"]}
