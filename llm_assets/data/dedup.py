@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import tempfile
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -187,9 +187,7 @@ class DuplicateIndex:
             for number, end in enumerate(ends.tolist()):
                 place, keys = int(rows[begin]), buckets[begin:end].tolist()
                 begin = end
-                lists = [members[key] for key in keys if key in members]
-                candidates = dict.fromkeys(other for others in lists for other in others)
-                best, other = _most_similar(grams(place), candidates, grams, self._config.threshold)
+                best, other = _similar(place, keys, members, grams, self._config.threshold)
                 if other >= 0:
                     found.append(place)
                     of.append(other)
@@ -244,20 +242,30 @@ def _firsts(*keys: np.ndarray) -> np.ndarray:
     return first
 
 
-def _most_similar(
-    mine: np.ndarray, candidates: Iterable[int], grams: Callable[[int], np.ndarray], threshold: float
+def _similar(
+    place: int,
+    keys: Iterable[int],
+    members: Mapping[int, Sequence[int]],
+    grams: Callable[[int], np.ndarray],
+    threshold: float,
 ) -> tuple[float, int]:
-    """(similarity, row) of the first candidate at the threshold or above; (0, -1) when there is none."""
-    for other in candidates:
-        theirs = grams(other)
-        if min(mine.size, theirs.size) < threshold * max(mine.size, theirs.size):
-            continue
-        both = np.concatenate([mine, theirs])
-        both.sort(kind="stable")  # which merges two sorted runs
-        shared = int(np.count_nonzero(both[1:] == both[:-1]))
-        similarity = shared / (mine.size + theirs.size - shared)
-        if similarity >= threshold:
-            return similarity, other
+    """(similarity, row) of the first member of the buckets `keys` that is at the threshold or above; else (0, -1)."""
+    mine, seen = grams(place), set[int]()
+    size = mine.size
+    for key in keys:
+        for other in members.get(key, ()):
+            if other in seen:
+                continue
+            seen.add(other)
+            theirs = grams(other)
+            if min(size, theirs.size) < threshold * max(size, theirs.size):
+                continue
+            both = np.concatenate([mine, theirs])
+            both.sort(kind="stable")  # which merges two sorted runs
+            shared = int(np.count_nonzero(both[1:] == both[:-1]))
+            similarity = shared / (size + theirs.size - shared)
+            if similarity >= threshold:
+                return similarity, other
     return 0.0, -1
 
 
