@@ -10,11 +10,11 @@ import numpy as np
 
 from llm_assets.artifacts import document_schema
 from llm_assets.data.config import CleanConfig, SplitConfig
-from llm_assets.data.dedup import Signatures, signatures
 from llm_assets.data.pii import pii_step
 from llm_assets.data.quality_rules import quality_steps
 from llm_assets.data.rows import text_hash
 from llm_assets.data.sentences import split_summary
+from llm_assets.data.signatures import Signatures, signatures
 from llm_assets.data.spelling import spelling_step
 from llm_assets.data.split import split_of
 from llm_assets.data.steps import RAW, Report, Step, in_row_order, run_step, with_column
