@@ -11,6 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -140,7 +141,10 @@ def words_of(texts: pa.Array) -> Words:
     chunks = pc.utf8_split_whitespace(pc.fill_null(texts, ""))
     rows = np.concatenate([[0], np.cumsum(pc.list_value_length(chunks).to_numpy(), dtype=np.int64)])
     coded = pc.list_flatten(chunks).dictionary_encode()
-    return Words(*spread_chunks(coded, rows, [_words(chunk) for chunk in coded.dictionary.to_pylist()]))
+    found = [_words(chunk) for chunk in coded.dictionary.to_pylist()]
+    sizes = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
+    flat = np.fromiter(chain.from_iterable(found), dtype=np.uint64, count=int(sizes.sum()))
+    return Words(*spread_chunks(coded, rows, flat, sizes))
 
 
 def split_words(chunk: str) -> list[str]:

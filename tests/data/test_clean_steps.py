@@ -418,3 +418,13 @@ def test_summary_shows_each_step(tmp_path: Path) -> None:
     assert summary.metrics["length_rejected"] == 1
     assert summary.metrics["pii_changed"] == 1
     assert "[EMAIL]" in read_table(out / "documents.parquet")["text"][0].as_py()
+
+
+@QUICK
+@given(st.lists(st.one_of(st.none(), st.text(st.sampled_from("aAßé“ΣσςﬁfiI1²_-,. \n\u0301\u00a0字"), max_size=12)), max_size=8))  # noqa: RUF001
+def test_equal_words_but_no_others_have_equal_hashes(texts: list[str | None]) -> None:
+    hashes, offsets = word_hashes(pa.array(texts, pa.string()))
+    words = [[word for word in re.split(r"[\W_]+", (text or "").casefold()) if word] for text in texts]
+    assert np.diff(offsets).tolist() == [len(found) for found in words]
+    pairs = set(zip((word for found in words for word in found), hashes.tolist(), strict=True))
+    assert len(pairs) == len({word for word, _ in pairs}) == len({value for _, value in pairs})
