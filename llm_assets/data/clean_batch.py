@@ -78,9 +78,12 @@ def _plan(config_json: str) -> tuple[CleanConfig, list[Step]]:
 
 
 def _finished(batch: pa.RecordBatch, shares: SplitConfig) -> pa.RecordBatch:
-    """`batch` with its split, summary, body, hash and weight."""
+    """`batch` with its split, summary, body, hash and weight, and the text as it came only where it is another."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
+    changed = pc.not_equal(batch[RAW], batch["text"])
+    batch = with_column(batch, RAW, pc.if_else(changed, batch[RAW], pa.scalar(None, pa.string())))
     texts = batch["text"].to_pylist()
     splits = zip(batch["split"].to_pylist(), batch["id"].to_pylist(), strict=True)
     parts = [split_summary(text) for text in texts]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -123,15 +124,18 @@ class Words:
         begins = seen > np.where(first, before[rows], previous)
         return np.bincount(rows[begins], minlength=len(self.counts)) + (self.counts > 0)
 
-    def ngrams(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """(position of its first word, hash with the row mixed in) of every run of `size` words inside a row."""
-        start = np.arange(len(self.values) - size + 1 if len(self.values) >= size else 0)
+    def ngrams(self, sizes: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each size, ascending: (position of its first word, hash with the row mixed in) of every run of so many
+        words inside a row."""
         rows = self.rows()
-        start = start[rows[start] == rows[start + size - 1]]
-        mixed = rows[start].astype(np.uint64)
-        for place in range(size):
-            mixed = mix(mixed * MULTIPLIER + self.values[start + place])
-        return start, mixed
+        start, mixed, size = np.arange(len(self.values)), rows.astype(np.uint64), 0
+        for wanted in sizes:
+            inside = start + wanted <= self.offsets[rows[start] + 1]
+            start, mixed = start[inside], mixed[inside]
+            for place in range(size, wanted):
+                mixed = mix(mixed * MULTIPLIER + self.values[start + place])
+            size = wanted
+            yield start, mixed
 
 
 def words_of(texts: pa.Array) -> Words:

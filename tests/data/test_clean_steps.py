@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
@@ -152,7 +153,9 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
         st.one_of(
             st.sampled_from("ab \n\t-=|+*`[]():<#.>~'\"“”‘’–—…•&\x00\x1bé\u00a0_ÂÃâ€œ¢²°Œ\x85\u2003\u0301"),  # noqa: RUF001
             st.characters(max_codepoint=0x2122),
-            st.sampled_from([":param x:", "https://a", "..  note::", "::\n", "- -", "Â ", "a Ã ", "\n\n", "    ", "==="]),
+            st.sampled_from(
+                [":param x:", "https://a", "..  note::", "::\n", "- -", "Â ", "a Ã ", "\n\n", "    ", "==="]
+            ),
         ),
         max_size=40,
     ).map("".join)
@@ -421,7 +424,11 @@ def test_summary_shows_each_step(tmp_path: Path) -> None:
 
 
 @QUICK
-@given(st.lists(st.one_of(st.none(), st.text(st.sampled_from("aAßé“ΣσςﬁfiI1²_-,. \n\u0301\u00a0字"), max_size=12)), max_size=8))  # noqa: RUF001
+@given(
+    st.lists(
+        st.one_of(st.none(), st.text(st.sampled_from("aAßé“ΣςﬁfiI1²_-,. \n\u0301\u00a0字"), max_size=12)), max_size=8
+    )
+)
 def test_equal_words_but_no_others_have_equal_hashes(texts: list[str | None]) -> None:
     hashes, offsets = word_hashes(pa.array(texts, pa.string()))
     words = [[word for word in re.split(r"[\W_]+", (text or "").casefold()) if word] for text in texts]
