@@ -1,7 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test test-slow bench-store bench-imbalance bench-augmentation bench-cleaning lint types setup clean
+.PHONY: run test test-slow bench-store bench-imbalance bench-augmentation bench-cleaning bench-out-of-core lint types setup clean
 
 run: setup
 	@exec $(BIN)/llm-assets up
@@ -53,6 +53,11 @@ setup: .venv/.ready
 # Documents a second beside datatrove and datasketch: about five minutes.
 bench-cleaning: setup .venv/bench/.ready
 	PYTHONPATH=. $(BIN)/python benchmarks/cleaning.py
+
+# 10 GB of grown text through the clean step: about two hours on two cores, 50 GB of disk meanwhile (TMPDIR). SIZE=1 is 1 GB.
+SIZE ?= 10
+bench-out-of-core: setup
+	PYTHONPATH=. $(BIN)/python benchmarks/out_of_core.py --gb $(SIZE)
 
 clean:
 	rm -rf .venv .llm_assets
