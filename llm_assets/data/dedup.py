@@ -127,14 +127,13 @@ class DuplicateIndex:
         rows = order[alive]
         shared = shared_buckets((self._read(name, np.uint64)[rows] for name in self._bands), alive)
         offsets = np.concatenate([[0], np.cumsum(self._read("sizes", np.int32), dtype=np.int64)])
+
+        def comparing(done: float, total: float, note: str = "") -> None:
+            progress(3 + done / total, 4, note)
+
         with (self._folder / "sets").open("rb") as stream:
-            return near_duplicates(
-                shared,
-                reader(stream, offsets, order),
-                len(order),
-                self._config.threshold,
-                lambda done, total, note: progress(3 + done / total, 4, note),
-            )
+            grams = reader(stream, offsets, order)
+            return near_duplicates(shared, grams, len(order), self._config.threshold, comparing)
 
 
 def _firsts(*keys: np.ndarray) -> np.ndarray:
