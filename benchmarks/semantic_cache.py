@@ -23,12 +23,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import text_sets
 from rich.console import Console
 from rich.table import Table
-
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
-
-import text_sets
 
 from llm_assets.serving.config import SemanticCacheConfig
 from llm_assets.serving.semantic_cache import SemanticCache, embed
