@@ -11,8 +11,8 @@ import httpx
 import pytest
 import tiny_package
 from browser import CONTRAST, UNNAMED
-from conftest import free_port
 from playwright.sync_api import Page, expect, sync_playwright
+from tiny_package import free_port
 
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.labels import read_pairs, read_votes
