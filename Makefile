@@ -1,7 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test test-slow bench-store bench-imbalance bench-augmentation bench-cleaning lint types setup clean
+.PHONY: run test test-slow bench-store bench-imbalance bench-augmentation bench-cleaning bench-out-of-core bench-serving lint types setup clean
 
 run: setup
 	@exec $(BIN)/llm-assets up
@@ -53,6 +53,33 @@ setup: .venv/.ready
 # Documents a second beside datatrove and datasketch: about five minutes.
 bench-cleaning: setup .venv/bench/.ready
 	PYTHONPATH=. $(BIN)/python benchmarks/cleaning.py
+
+# The serving engines that ours is compared with; llama.cpp and its server are built for this machine (about ten minutes).
+PEERS := .venv/bench-serving
+LLAMA := $(PEERS)/llama.cpp
+PEER_PIP := $(PEERS)/bin/python -m pip --disable-pip-version-check --no-cache-dir
+LLAMA_FLAGS := -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
+	-DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF
+
+$(PEERS)/.ready: constraints-bench-serving.txt | setup
+	$(PYTHON) -m venv $(PEERS)
+	CMAKE_ARGS="-DLLAMA_BUILD=OFF -DLLAVA_BUILD=OFF" $(PEER_PIP) install --quiet -c constraints-bench-serving.txt \
+		--no-binary llama-cpp-python llama-cpp-python openvino-genai gguf safetensors cmake
+	$(PEER_PIP) download --quiet --no-deps --no-binary llama-cpp-python -c constraints-bench-serving.txt \
+		--dest $(LLAMA) llama-cpp-python
+	tar -xzf $(LLAMA)/llama_cpp_python-*.tar.gz -C $(LLAMA) --strip-components=1
+	$(PEERS)/bin/cmake -S $(LLAMA)/vendor/llama.cpp -B $(LLAMA) $(LLAMA_FLAGS)
+	$(PEERS)/bin/cmake --build $(LLAMA) --parallel 2 --target llama-server
+	@touch $@
+
+# Our server beside llama.cpp, OpenVINO GenAI, onnxruntime-genai and transformers: about fifteen minutes.
+bench-serving: setup $(PEERS)/.ready
+	PYTHONPATH=. $(BIN)/python -m benchmarks.serving --results $(PEERS)/results.json
+
+# 10 GB of grown text through the clean step: about two hours on two cores, 50 GB of disk meanwhile (TMPDIR). SIZE=1 is 1 GB.
+SIZE ?= 10
+bench-out-of-core: setup
+	PYTHONPATH=. $(BIN)/python benchmarks/out_of_core.py --gb $(SIZE)
 
 clean:
 	rm -rf .venv .llm_assets

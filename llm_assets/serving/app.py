@@ -26,6 +26,7 @@ from llm_assets.serving.protocol import ApiError, ErrorBody, invalid
 from llm_assets.serving.routes import ROUTERS
 from llm_assets.serving.service import Service
 from llm_assets.serving.traffic import TrafficLog
+from llm_assets.serving.upstream import Upstream
 
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
@@ -33,7 +34,8 @@ CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     """`app.state.service` is what its routes share."""
     metrics = Metrics()
-    engine, encoder = Engine(settings, metrics), EncoderEngine(settings, metrics)
+    upstream = Upstream(settings.backend, settings, metrics) if settings.backend else None
+    engine, encoder = upstream or Engine(settings, metrics), EncoderEngine(settings, metrics)
     service = Service(
         home,
         settings,
@@ -41,7 +43,12 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
         Desk(engine, settings, metrics),
         encoder,
         TrafficLog(home, settings.traffic),
-        PackageWatch(home / "endpoint", threads, lambda served: metrics.serve(served.digest)),
+        PackageWatch(
+            home / "endpoint",
+            threads,
+            lambda served: metrics.serve(served.digest),
+            upstream.require if upstream else None,
+        ),
         Grammars(),
         Drain(),
     )

@@ -123,7 +123,7 @@ class RequestBody(Closed):
 def invalid(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     """Pydantic's errors about a request's body as one ApiError 400, which names the parameter."""
     first = errors[0]
-    kind, where = first["type"], [part for part in first["loc"] if part != "body"]
+    kind, where = first["type"], [part for part in first["loc"] if part not in ("body", "query")]
     if kind == "json_invalid":
         return ApiError(400, "the body is not valid JSON", code="invalid_json")
     if not where or not isinstance(where[0], str):

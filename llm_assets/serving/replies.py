@@ -33,7 +33,8 @@ class Reply:
     """One request on its way. `text` is what the user asked, bare of templates; `prompts` are token ids.
 
     echoes: per prompt, what each of its choices' text begins with. deadline: of the monotonic clock.
-    matchers: one a choice, where a constraint holds. events: what the engine tells of its rows.
+    matchers: one a choice, where a constraint holds. events: what the engine tells of its rows. frame: a chat's
+    messages without what the user asked last, None of a completion.
     """
 
     kind: Literal["chat", "completion"]
@@ -46,6 +47,7 @@ class Reply:
     deadline: float
     constrained_by: str = ""
     echoes: list[str] = field(default_factory=list)
+    frame: tuple[tuple[str, str], ...] | None = None
     matchers: list[TokenMatcher] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     created: int = field(default_factory=lambda: int(time.time()))
@@ -124,7 +126,14 @@ def prepare(
         deadline,
         constrained_by,
         asked if isinstance(request, CompletionRequest) and request.echo else [],
+        _frame(request.messages) if isinstance(request, ChatRequest) else None,
     )
+
+
+def _frame(messages: list[Message]) -> tuple[tuple[str, str], ...]:
+    plain = [message.plain() for message in messages]
+    asked = max((at for at, message in enumerate(plain) if message["role"] == "user"), default=-1)
+    return tuple((message["role"], "" if at == asked else message["content"]) for at, message in enumerate(plain))
 
 
 def require_model(name: str, package: Served) -> None:

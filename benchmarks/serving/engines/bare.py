@@ -1,0 +1,31 @@
+"""The product's model without its server: prompts one after another, then all rows decoded together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..workload import NEW_TOKENS
+
+
+class Engine:
+    def __init__(self, path: Path, threads: int) -> None:
+        from llm_assets.inference.onnx_model import OnnxModel
+
+        self._model = OnnxModel(path, threads)
+
+    def generate(self, prompts: list[list[int]]) -> Iterator[list[int]]:
+        import numpy as np
+
+        from llm_assets.inference.onnx_model import cache_for
+
+        lengths = np.array([len(prompt) for prompt in prompts])
+        cache = cache_for(self._model, len(prompts), int(lengths.max()) + NEW_TOKENS)
+        tokens = np.concatenate(
+            [self._model.read_prompts(cache, [prompt], first=row).argmax(axis=1) for row, prompt in enumerate(prompts)]
+        )
+        yield tokens.tolist()
+        for _ in range(NEW_TOKENS - 1):
+            tokens = self._model.decode(cache, tokens, lengths).argmax(axis=1)
+            lengths = lengths + 1
+            yield tokens.tolist()
