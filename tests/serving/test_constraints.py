@@ -167,7 +167,7 @@ scalars = st.one_of(
     ),
     st.integers(0, 3).map(lambda low: {"type": "string", "minLength": low, "maxLength": low + 3}),
     st.sampled_from(["^[a-z]{2,3}$", "[0-9]+$", "^x.?y$"]).map(lambda p: {"type": "string", "pattern": p}),
-    st.sampled_from(["date", "time", "uuid", "ipv4"]).map(lambda name: {"type": "string", "format": name}),
+    st.sampled_from(["date", "uuid", "ipv4"]).map(lambda name: {"type": "string", "format": name}),
     st.lists(words | st.integers() | st.none() | st.booleans(), min_size=1, max_size=4).map(lambda v: {"enum": v}),
     words.map(lambda value: {"const": value}),
 )
@@ -192,7 +192,9 @@ def nested(inner):
 @given(schema=st.recursive(scalars, nested, max_leaves=6), seed=st.integers(0, 2**32))
 def test_any_finished_reply_is_valid_by_its_schema(http, schema, seed):
     for text in finished(ask(http, by_schema(schema), seed=seed)):
-        jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(json.loads(text))
+        jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER).validate(
+            json.loads(text)
+        )
 
 
 atoms = st.sampled_from(["a", "[b-e]", r"\d", "x?", "(?:yes|no)", "é", r"\.", "[^a-z]", "😀"])
