@@ -113,12 +113,19 @@ def _grammar(constraint: Constraint) -> str:
         return LLMatcher.grammar_from_regex(ascii_classes(constraint.value))
     if constraint.kind == "choice":
         return LLMatcher.grammar_from_regex("|".join(map(re.escape, json.loads(constraint.value))))
-    schema = json.loads(constraint.value)
+    schema = json.loads(constraint.value, parse_int=_exact)
     if not isinstance(schema, dict):
         raise ValueError("a JSON schema is an object")
     # Whitespace without bounds would let a reply go on for ever. Overrides stand above what a client's schema says.
     overrides: JsonCompileOptions = {"whitespace_pattern": " ?", "lenient": False}
     return LLMatcher.grammar_from_json_schema(ascii_schema(schema), overrides=overrides)
+
+
+def _exact(digits: str) -> int:
+    """llguidance reads numbers as doubles: beyond 2**53 it would let a neighbour through."""
+    if abs(value := int(digits)) > 2**53:
+        raise ValueError(f"{digits[:30]} is beyond 2**53, and could not be kept to exactly")
+    return value
 
 
 def _refused(param: str, why: str) -> ApiError:

@@ -30,7 +30,7 @@ PERSON = {
     "required": ["name", "age", "tags"],
     "additionalProperties": False,
 }
-quick = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,7 @@ def test_streams_are_constrained_too(http):
         (by_schema({"$ref": "file:///etc/passwd"}), "response_format", "Default retriever"),
         (by_schema({"$ref": "#"}), "response_format", "cannot be used"),
         (by_schema({"type": "string", "format": "nonsense"}), "response_format", "Unknown format"),
+        (by_schema({"enum": [2**53 + 1]}), "response_format", "beyond 2**53"),
         (by_schema({"enum": ["x" * 40_000]}), "response_format", "larger than"),
         ({"response_format": {"type": "json_schema"}}, "response_format", "is needed"),
         ({"response_format": {"type": "yaml"}}, "response_format.type", "json_object"),
@@ -167,8 +168,10 @@ scalars = st.one_of(
     ),
     st.integers(0, 3).map(lambda low: {"type": "string", "minLength": low, "maxLength": low + 3}),
     st.sampled_from(["^[a-z]{2,3}$", "[0-9]+$", "^x.?y$"]).map(lambda p: {"type": "string", "pattern": p}),
-    st.sampled_from(["date", "time", "uuid", "ipv4"]).map(lambda name: {"type": "string", "format": name}),
-    st.lists(words | st.integers() | st.none() | st.booleans(), min_size=1, max_size=4).map(lambda v: {"enum": v}),
+    st.sampled_from(["date", "uuid", "ipv4"]).map(lambda name: {"type": "string", "format": name}),
+    st.lists(words | st.integers(-(2**53), 2**53) | st.none() | st.booleans(), min_size=1, max_size=4).map(
+        lambda v: {"enum": v}
+    ),
     words.map(lambda value: {"const": value}),
 )
 
@@ -192,7 +195,9 @@ def nested(inner):
 @given(schema=st.recursive(scalars, nested, max_leaves=6), seed=st.integers(0, 2**32))
 def test_any_finished_reply_is_valid_by_its_schema(http, schema, seed):
     for text in finished(ask(http, by_schema(schema), seed=seed)):
-        jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(json.loads(text))
+        jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER).validate(
+            json.loads(text)
+        )
 
 
 atoms = st.sampled_from(["a", "[b-e]", r"\d", "x?", "(?:yes|no)", "é", r"\.", "[^a-z]", "😀"])

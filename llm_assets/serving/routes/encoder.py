@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from llm_assets.serving.clients import GONE, unless_gone
+from llm_assets.serving.clients import GONE, patience, unless_gone
 from llm_assets.serving.encoder_protocol import ClassifyRequest, EmbeddingRequest, Encoding, prepare_encoding
 from llm_assets.serving.guard import PROBE_HEADER
 from llm_assets.serving.protocol import ApiError
@@ -40,7 +40,10 @@ def router(service: Service) -> APIRouter:
 
 
 async def _encode(service: Service, request: Request, encoding: Encoding) -> Encoded:
-    status, deadline = GONE, encoding.started + service.settings.deadline_seconds
+    status, deadline = GONE, encoding.started + patience(request.headers, False, service.settings.deadline_seconds)
+    request.state.facts.update(
+        reply=encoding.id, model=encoding.model, prompt_tokens=encoding.tokens, digest=encoding.package.digest
+    )
     try:
         future = service.encoder.submit(encoding.package, encoding.texts, deadline)
         found = await unless_gone(request.receive, asyncio.wrap_future(future))
