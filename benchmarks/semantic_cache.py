@@ -26,10 +26,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import text_sets
-
+from benchmarks import text_sets
 from llm_assets.serving.config import SemanticCacheConfig
 from llm_assets.serving.semantic_cache import SemanticCache, embed
 
