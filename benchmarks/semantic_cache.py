@@ -59,9 +59,7 @@ def main() -> int:
     Console(width=140).print(table)
     _, wrong, _ = product(texts, intents, SemanticCacheConfig().threshold)
     seconds = look_up(texts)
-    print(
-        f"at the default threshold: {100 * wrong:.1f} % of the hits are the reply to another intent (bar {100 * WRONG:g} %)"
-    )
+    print(f"at the default threshold: {100 * wrong:.1f} % of the hits reply to another intent (bar {100 * WRONG:g} %)")
     print(f"a look-up among {ENTRIES} entries, embedding included: {1000 * seconds:.2f} ms (bar {1000 * SECONDS:g} ms)")
     return 0 if wrong <= WRONG and seconds <= SECONDS else 1
 
