@@ -32,7 +32,7 @@ from llm_assets.serving.semantic_cache import SemanticCache, embed
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
 ENTRIES = 4096
-WRONG, SECONDS = 0.002, 0.001  # the bars: of all queries, at the default threshold; median of a look-up
+WRONG, SECONDS = 0.02, 0.001  # the bars: of the hits, at the default threshold; median of a look-up
 Judged = tuple[float, float, float]  # hits of all queries, wrong ones of the hits, wrong ones of all queries
 
 
@@ -55,11 +55,9 @@ def main() -> int:
     for name, row in judged.items():
         table.add_row(name, *(f"{100 * hits:.1f} ({100 * wrong:.1f})" for hits, wrong, _ in row))
     Console(width=140).print(table)
-    *_, wrong = product(texts, intents, SemanticCacheConfig().threshold)
+    _, wrong, _ = product(texts, intents, SemanticCacheConfig().threshold)
     seconds = look_up(texts)
-    print(
-        f"at the default threshold: {100 * wrong:.3f} % of all queries get another intent's reply (bar {100 * WRONG} %)"
-    )
+    print(f"at the default threshold: {100 * wrong:.1f} % of the hits reply to another intent (bar {100 * WRONG:g} %)")
     print(f"a look-up among {ENTRIES} entries, embedding included: {1000 * seconds:.2f} ms (bar {1000 * SECONDS:g} ms)")
     return 0 if wrong <= WRONG and seconds <= SECONDS else 1
 

@@ -27,7 +27,7 @@ def reply(text, said="", digest="d", model="llm-assets", n=1, sampling=GREEDY, f
 
 
 def cache(*kept, entries=8):
-    made = SemanticCache(entries, SemanticCacheConfig().threshold)
+    made = SemanticCache(entries, 0.7)
     for one in kept:
         made.keep(one)
     return made
