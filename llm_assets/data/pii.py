@@ -41,7 +41,16 @@ FORMS: dict[PiiType, re.Pattern[str]] = {
         r"(?: ?(?:x|ext\.?|extension) ?\d{1,6})?(?![\w/]|[.,:-]\d)"
     ),
 }
-NEEDED: dict[PiiType, str] = {"URL": "://", "EMAIL": "@"}
+# What a form needs somewhere in the text: found several times faster than the form is not found.
+HINTS: dict[PiiType, re.Pattern[str]] = {
+    "URL": re.compile("://"),
+    "EMAIL": re.compile("@"),
+    "IBAN": re.compile(r"[A-Z]{2}\d{2}"),
+    "CREDIT_CARD": re.compile(r"\d(?:[ -]?\d){12}"),
+    "SSN": re.compile(r"\d{3}[- ]\d{2}[- ]\d{4}"),
+    "IP": re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d|:[0-9A-Fa-f]*:"),
+    "PHONE": re.compile(r"\d"),
+}
 GROUPS = re.compile(r"\d+")
 YEAR = re.compile(r"(?:1[89]|20)\d\d")
 DATE = re.compile(
@@ -77,7 +86,7 @@ def find_pii(text: str, types: Sequence[PiiType]) -> list[tuple[int, int, PiiTyp
     """(start, end, type) in order, none overlapping: what is found by a stricter form is not looked at by a looser."""
     found: list[tuple[int, int, PiiType]] = []
     for kind, form in FORMS.items():
-        if NEEDED.get(kind, "") not in text:
+        if not HINTS[kind].search(text):
             continue
         check = CHECKS.get(kind)
         for match in form.finditer(text):

@@ -5,6 +5,7 @@ MinHash signatures (Broder 1997, by rensa) in bands propose pairs that are near 
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -74,8 +75,12 @@ def _bands(values: np.ndarray, offsets: np.ndarray, num_perm: int, seed: int) ->
     if not rows:
         return np.zeros((0, count), dtype=np.uint64)
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(values, offsets.astype(np.uint64), num_perm, seed)
-    flat = np.fromiter(chain.from_iterable(matrix.to_rows()), dtype=np.uint32, count=rows * num_perm)
-    parts = flat.reshape(rows, num_perm)[:, : count * BAND_ROWS].reshape(rows, count, BAND_ROWS)
+    flat = array("I", chain.from_iterable(matrix.to_rows()))
+    parts = (
+        np.frombuffer(flat, dtype=np.uint32)
+        .reshape(rows, num_perm)[:, : count * BAND_ROWS]
+        .reshape(rows, count, BAND_ROWS)
+    )
     bands = np.zeros((rows, count), dtype=np.uint64)
     for place in range(BAND_ROWS):
         bands = mix(bands * MULTIPLIER + parts[:, :, place].astype(np.uint64))

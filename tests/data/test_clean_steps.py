@@ -31,7 +31,7 @@ from llm_assets.data.label_errors import find_label_errors
 from llm_assets.data.language import language_of
 from llm_assets.data.markup import CONTROL, plain_prose, repair_text, tidy_lines, tidy_space
 from llm_assets.data.near_duplicates import LONG_BUCKET, near_duplicates, shared_buckets
-from llm_assets.data.pii import FORMS, find_pii, iban_holds, luhn_holds, redact
+from llm_assets.data.pii import FORMS, HINTS, find_pii, iban_holds, luhn_holds, redact
 from llm_assets.data.rows import documents_table, text_hash
 from llm_assets.data.shingles import shingles, text_hashes, word_hashes
 from llm_assets.data.spelling import correct_word
@@ -264,6 +264,17 @@ def test_what_looks_like_personal_data_and_is_none() -> None:
     )
     assert found == "Mail [EMAIL] or [PHONE], [IBAN], [SSN], ::1, [IP]"
     assert redact(found, list(FORMS)) == found
+
+
+@QUICK
+@given(
+    st.lists(
+        st.sampled_from([*"0123456789", *"- .:/()+@Fx", "DE89", "12 34", "http://", "a@b.co", "10.0."]), max_size=16
+    )
+)
+def test_what_a_form_needs_is_wherever_the_form_is(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert all(HINTS[kind].search(text) for kind, form in FORMS.items() if form.search(text))
 
 
 def test_language_is_told_at_97_percent() -> None:
