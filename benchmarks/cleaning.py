@@ -1,7 +1,6 @@
 """How fast cleaning is, beside its peers: same corpus, same rules, same cores, in turns within one run.
 
     python benchmarks/cleaning.py                     rules against datatrove, near duplicates against datasketch, all
-    python benchmarks/cleaning.py --grow-gb 10        a corpus larger than memory, and the most memory used
 
 The peers run in an environment of their own, since they pin other versions:
 
@@ -217,44 +216,6 @@ def cpu_seconds() -> float:
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def out_of_core(texts: list[str], size_gb: float, memory_gb: float, folder: Path) -> list[Row]:
-    """A corpus of so many GB through the clean step; the bar is the most memory that all its processes held at once."""
-    import psutil
-
-    raw, out = folder / "raw", folder / "out"
-    raw.mkdir()
-    out.mkdir()
-    rows = int(size_gb * 1e9 / 1100)
-    code = (
-        "import sys; from pathlib import Path; import benchmarks.cleaning as bench; "
-        f"bench.clean_documents(Path(sys.argv[1]), Path(sys.argv[2]), bench.STEPS, workers={CORES})"
-    )
-    write_corpus(grown(texts), raw / "documents.parquet", rows)
-    started = time.perf_counter()
-    done = subprocess.Popen([sys.executable, "-c", code, str(raw), str(out)], cwd=ROOT)
-    peak = 0
-    while done.poll() is None:
-        family = [psutil.Process(done.pid)]
-        try:
-            family += family[0].children(recursive=True)
-            peak = max(peak, sum(process.memory_info().rss for process in family))
-        except psutil.NoSuchProcess:
-            continue
-        time.sleep(0.2)
-    seconds = time.perf_counter() - started
-    held = peak / 2**30
-    return [
-        (
-            f"{size_gb:g} GB in {rows:,} documents",
-            f"{rows / seconds:,.0f}/s",
-            f"{seconds:,.0f} s",
-            "",
-            done.returncode == 0,
-        ),
-        ("most memory, all processes", f"{held:.2f} GiB", "", f"bar {memory_gb:g} GiB", held < memory_gb),
-    ]
-
-
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--documents", type=int, default=1500, help="of the comparison with datatrove")
@@ -263,22 +224,14 @@ def main() -> int:
     options.add_argument("--peer", type=Path, default=ROOT / ".venv" / "bench" / "bin" / "python")
     data = os.environ.get("LLM_ASSETS_TEST_DATA") or ROOT.parent / "shared" / "data"
     options.add_argument("--data", type=Path, default=data)
-    options.add_argument(
-        "--grow-gb", type=float, default=0, help="run only the corpus larger than memory, of this size"
-    )
-    options.add_argument("--memory-gb", type=float, default=2.0)
     chosen = options.parse_args()
     texts = corpus(chosen.data)
     found: list[Row] = []
-    parts = (
-        [lambda folder: out_of_core(texts, chosen.grow_gb, chosen.memory_gb, folder)]
-        if chosen.grow_gb
-        else [
-            lambda folder: compare_rules(spread(texts, chosen.documents), chosen.peer, chosen.rounds, folder),
-            lambda folder: compare_minhash(texts, chosen.peer, chosen.rounds, folder),
-            lambda folder: whole_step(texts, chosen.rows, chosen.rounds, folder),
-        ]
-    )
+    parts = [
+        lambda folder: compare_rules(spread(texts, chosen.documents), chosen.peer, chosen.rounds, folder),
+        lambda folder: compare_minhash(texts, chosen.peer, chosen.rounds, folder),
+        lambda folder: whole_step(texts, chosen.rows, chosen.rounds, folder),
+    ]
     for part in parts:
         with tempfile.TemporaryDirectory(prefix="llm-assets-bench-", dir=os.environ.get("TMPDIR")) as folder:
             found += part(Path(folder))

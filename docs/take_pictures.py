@@ -1,4 +1,4 @@
-"""Takes the pictures of the README: `.venv/bin/python docs/take_pictures.py` while `llm-assets up` is running.
+"""Takes the pictures of Dagster for the README: `.venv/bin/python docs/take_pictures.py` while `llm-assets up` runs.
 
 Needs Chromium (`chromium` on PATH); it is driven headless.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).resolve().parent / "pictures"
-UI, ENDPOINT = "http://127.0.0.1:3000", "http://127.0.0.1:8400"
+UI = "http://127.0.0.1:3000"
 
 
 def main() -> None:
@@ -26,7 +26,6 @@ def main() -> None:
         take(page, f"{UI}/assets/finetuned_model?view=checks", "checks", wait=5)
         take(page, f"{UI}/assets/finetuned_model?view=overview", "curve", wait=5, dialog="Training loss by step")
         take(page, f"{UI}/assets/cleaned_documents?view=overview", "samples", wait=5, dialog="samples")
-        take(page, ENDPOINT, "chat", wait=2)
         browser.close()
 
 

@@ -5,7 +5,7 @@ from run to run (times, host names, absolute paths) may be in them; such things 
 
 | artifact | files |
 |---|---|
-| documents (raw, cleaned, augmented, balanced) | `documents.parquet`; raw and cleaned also `rejected.parquet` |
+| documents (raw, cleaned, augmented, balanced) | `documents.parquet`, and `rejected.parquet` of what went |
 | preference pairs | `pairs.parquet` |
 | checkpoint (pretrained, finetuned …) | a Hugging Face folder: `config.json`, `model.safetensors`, `tokenizer.json` … |
 | package (quantized, release candidate) | `model.onnx`, `tokenizer.json`, `package.json` |

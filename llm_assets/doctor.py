@@ -43,6 +43,8 @@ def examine(recipe: Recipe, home: Path, ui_port: int) -> Iterator[Finding]:
     if any(finding.ok for finding in findings):  # it can be read
         yield from _guarded("store", lambda: _store(home))
     yield from _guarded("endpoint", lambda: _endpoint(recipe, home))
+    if recipe.serving.backend:
+        yield from _guarded("backend", lambda: _backend(recipe))
 
 
 def _guarded(what: str, look: Callable[[], Finding]) -> Iterator[Finding]:
@@ -150,3 +152,11 @@ def _endpoint(recipe: Recipe, home: Path) -> Finding:
             f"look into {home / 'endpoint'} for its log; `llm-assets down` stops it",
         )
     return Finding("endpoint", None, "not running", "`llm-assets up` starts it")
+
+
+def _backend(recipe: Recipe) -> Finding:
+    from llm_assets.serving.upstream import models
+
+    assert recipe.serving.backend
+    names = models(recipe.serving.backend)
+    return Finding("backend", bool(names), f"{recipe.serving.backend.url} has {', '.join(names) or 'no model'}")

@@ -283,8 +283,11 @@ class Endpoint:
         raise UserError(f"the endpoint did not answer within {self.settings.start_seconds:g} s. Its log: {self.log}")
 
     def _last_words(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return lines[-1][:300] if lines else ""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+        try:
+            return str(json.loads(lines[-1])["message"])[:300]
+        except (ValueError, KeyError, TypeError):
+            return lines[-1][:300]
 
     def _end(self, pid: int, seconds: float = 15) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["int8", "int4", "fp32"]
 MODEL, DATA = "model.onnx", "model.onnx.data"
-BLOCKS = (128, 64, 32)  # weights that share one scale: the largest that fits every matrix is used
+BLOCKS = {"int8": (256, 128, 64, 32), "int4": (128, 64, 32)}  # weights that share a scale: the first that fits all
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -51,7 +51,8 @@ def export_package(
         raise UserError(f"{parent} has untied embeddings; export it with precision fp32, or tie them")
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     widths = (config["hidden_size"], config["intermediate_size"], head_dim * config["num_attention_heads"])
-    block = next((size for size in BLOCKS if all(width % size == 0 for width in widths)), BLOCKS[-1])
+    sizes = BLOCKS.get(precision, (1,))
+    block = next((size for size in sizes if all(width % size == 0 for width in widths)), sizes[-1])
     if precision != "fp32" and config["hidden_size"] % block:
         raise UserError(f"{parent}: {precision} needs a hidden size divisible by {block}, not {config['hidden_size']}")
     out.mkdir(parents=True, exist_ok=True)

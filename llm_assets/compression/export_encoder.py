@@ -203,9 +203,9 @@ def _quantize(graph: onnx.ModelProto, parent: str) -> None:
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     products = [node for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
     widths = [weights[node.input[1]].dims[0] for node in products]
-    block = next((size for size in BLOCKS if all(width % size == 0 for width in widths)), None)
+    block = next((size for size in BLOCKS["int8"] if all(width % size == 0 for width in widths)), None)
     if block is None:
-        raise UserError(f"{parent}: int8 needs widths divisible by {BLOCKS[-1]}, not {sorted(set(widths))}")
+        raise UserError(f"{parent}: int8 needs widths divisible by {BLOCKS['int8'][-1]}, not {sorted(set(widths))}")
     _quantize_embedding(graph, block)
     # accuracy_level 4: activations are rounded to 8 bits too, token by token.
     config = DefaultWeightOnlyQuantConfig(block_size=block, is_symmetric=True, accuracy_level=4, bits=8)

@@ -26,7 +26,7 @@ def _augment_state(recipe: Recipe, home: Path) -> str:
     group="data",
     config=("data.sources",),
     kinds={"python", "parquet"},
-    code_version="2",
+    code_version="3",
     seconds=15,
     external_state=_sources_state,
 )
@@ -57,7 +57,7 @@ def _clean_state(recipe: Recipe, home: Path) -> str:
     inputs=("raw_documents",),
     config=("data.clean", "seed"),
     kinds={"python", "parquet"},
-    code_version="2",
+    code_version="3",
     seconds=20,
     external_state=_clean_state,
 )
@@ -89,7 +89,7 @@ def cleaned_documents(job: Job) -> Summary:
     inputs=("cleaned_documents",),
     config=("data.augment", "seed"),
     kinds={"python", "parquet"},
-    code_version="2",
+    code_version="3",
     seconds=5,
     external_state=_augment_state,
 )
@@ -97,7 +97,8 @@ def augmented_documents(job: Job) -> Summary:
     """The train split plus augmented rows, each with its parents.
 
     Words replaced by synonyms, inserted, swapped, deleted; back translation, paraphrase, texts of two labels. Rows that
-    copied their parent or changed their label are dropped again. The samples show one of each operation.
+    copied their parent or changed their label are dropped again, into `rejected.parquet`. The samples show one of each
+    operation and of each reason.
     """
     from llm_assets.data.augment import augment_documents
 
@@ -116,14 +117,14 @@ def augmented_documents(job: Job) -> Summary:
     inputs=("augmented_documents",),
     config=("data.balance", "seed"),
     kinds={"python", "parquet"},
-    code_version="2",
+    code_version="3",
     seconds=1,
 )
 def balanced_documents(job: Job) -> Summary:
     """The train split with rare labels (or topics) given more say: by weights that reach the loss, or by other rows.
 
-    Weights, repeated, left out or synthetic rows. Compare the pictures: rows per label as found, after balancing, and
-    the weight of each label that training sees.
+    Weights, repeated, left out (`rejected.parquet`) or synthetic rows. Compare the pictures: rows per label as found,
+    after balancing, and the weight of each label that training sees.
     """
     from llm_assets.data.balance import balance_documents
 
@@ -137,7 +138,7 @@ def balanced_documents(job: Job) -> Summary:
     inputs=("raw_documents", "cleaned_documents", "augmented_documents", "balanced_documents"),
     config=("data.clean", "data.augment", "data.balance", "data.card"),
     kinds={"python"},
-    code_version="2",
+    code_version="3",
     seconds=5,
 )
 def data_profile(job: Job) -> Summary:

@@ -10,11 +10,11 @@ import numpy as np
 
 from llm_assets.artifacts import document_schema
 from llm_assets.data.config import CleanConfig, SplitConfig
-from llm_assets.data.dedup import Signatures, signatures
 from llm_assets.data.pii import pii_step
 from llm_assets.data.quality_rules import quality_steps
 from llm_assets.data.rows import text_hash
 from llm_assets.data.sentences import split_summary
+from llm_assets.data.signatures import Signatures, signatures
 from llm_assets.data.spelling import spelling_step
 from llm_assets.data.split import split_of
 from llm_assets.data.steps import RAW, Report, Step, in_row_order, run_step, with_column
@@ -78,9 +78,12 @@ def _plan(config_json: str) -> tuple[CleanConfig, list[Step]]:
 
 
 def _finished(batch: pa.RecordBatch, shares: SplitConfig) -> pa.RecordBatch:
-    """`batch` with its split, summary, body, hash and weight."""
+    """`batch` with its split, summary, body, hash and weight, and the text as it came only where it is another."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
+    changed = pc.not_equal(batch[RAW], batch["text"])
+    batch = with_column(batch, RAW, pc.if_else(changed, batch[RAW], pa.scalar(None, pa.string())))
     texts = batch["text"].to_pylist()
     splits = zip(batch["split"].to_pylist(), batch["id"].to_pylist(), strict=True)
     parts = [split_summary(text) for text in texts]

@@ -16,10 +16,11 @@ from llm_assets.artifacts import Progress, no_progress
 from llm_assets.data.clean_config import LabelErrorsConfig
 from llm_assets.data.config import DecontaminateConfig
 from llm_assets.data.decontaminate import decontaminate_step, evaluation_ngrams
-from llm_assets.data.dedup import REASONS, DuplicateIndex, DuplicateRows
+from llm_assets.data.dedup import REASONS, DuplicateRows
 from llm_assets.data.sources.feedback import FEEDBACK
 from llm_assets.data.steps import Outcome, Step, with_column
 from llm_assets.data.table_config import LabelsConfig
+from llm_assets.data.waiting import Waiting
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,19 +83,16 @@ class Rejects:
         return Step(self.name, run)
 
 
-def duplicates(
-    narrow: pa.Table, index: DuplicateIndex, relabelled: Relabelled, progress: Progress = no_progress
-) -> Rejects:
+def duplicates(narrow: pa.Table, waiting: Waiting, relabelled: Relabelled, progress: Progress = no_progress) -> Rejects:
     """One row of each group stays. A repeat that came from feedback gives its label to the row that stays.
 
-    narrow: id, label, split and source of each row.
+    narrow: label and source of each row.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = index.duplicates(progress)
-    ids = narrow["id"].combine_chunks()
-    like = ids.take(pa.array(found.of))
+    found = waiting.index.duplicates(progress)
+    like = waiting.ids(found.of)
     taken = set()
     corrections = np.flatnonzero(pc.equal(narrow["source"].take(pa.array(found.row)), FEEDBACK).to_numpy())
     for number in corrections.tolist():

@@ -29,14 +29,13 @@ NO_USE = "Not stated. Set `data.card.intended_use` in the recipe to say what the
 def measure_card(
     folders: Mapping[str, Path],
     report: Mapping[str, Any],
-    not_read: Mapping[str, int],
-    rejected: Mapping[str, int],
+    gone: Mapping[str, Mapping[str, int]],
     intended_use: str = "",
 ) -> list[dict[str, Any]]:
     """The card as plain data: [{title, text: [sentences], tables: [{head, rows}]}].
 
     folders: asset -> the folder of its documents; report: step -> its profile (rows, columns, changes);
-    not_read, rejected: reason -> rows that acquisition and cleaning threw out.
+    gone: of "acquisition", "cleaning", "augmentation" and "balancing": reason -> rows that it threw out.
     """
     names = ["label", "split", "source", "licence", "content_hash", "weight", "parents"]
     raw, cleaned, balanced = (
@@ -44,7 +43,7 @@ def measure_card(
     )
     texts = _read_texts(folders["cleaned_documents"] / DOCUMENTS)
     kept = report["cleaned_documents"]["rows"]
-    lost = sum(rejected.values())
+    unread, lost = (sum(gone[stage].values()) for stage in ("acquisition", "cleaning"))
     made = sum(1 for some in balanced["parents"].to_pylist() if some)
     return [
         _section("Intended use", [intended_use.strip() or NO_USE]),
@@ -64,14 +63,11 @@ def measure_card(
             "What was rejected, and why",
             [
                 f"Of {lost + kept:,} documents cleaning rejected {lost:,} ({_percent(lost, lost + kept)}); "
-                f"{sum(not_read.values()):,} rows of the sources could not be read."
+                f"{unread:,} rows of the sources could not be read."
             ],
             _table(
                 ("stage", "reason", "rows"),
-                [
-                    *(["acquisition", *pair] for pair in not_read.items()),
-                    *(["cleaning", *pair] for pair in rejected.items()),
-                ],
+                [[stage, *pair] for stage, reasons in gone.items() for pair in reasons.items()],
             ),
         ),
         _section("Personal data", *_personal(texts, report)),

@@ -25,6 +25,7 @@ SUITES = [
         "raw_documents",
         METRICS,
         [
+            Expect("nothing_found_is_lost", "ExpectColumnValuesToBeInSet", column="lost_rows", value_set=[0]),
             Expect(
                 "raw_rejects_are_as_before", "ExpectColumnMaxToBeBetween", column="rejected_share",
                 max_value=previous_metric("rejected_share", plus=0.02), severity="warning",
@@ -73,6 +74,7 @@ SUITES = [
         [
             Expect("held_out_texts_stay_out", "ExpectColumnValuesToBeInSet", column="held_out_texts", value_set=[0]),
             Expect("made_rows_have_parents", "ExpectColumnValuesToBeInSet", column="orphans", value_set=[0]),
+            Expect("no_made_row_is_lost", "ExpectColumnValuesToBeInSet", column="lost_rows", value_set=[0]),
         ],
     ),
     Suite(
@@ -83,6 +85,13 @@ SUITES = [
             Expect("only_train_is_augmented", "ExpectColumnValuesToBeInSet", column="split", value_set=["train"]),
             Expect("augmented_texts_are_there", "ExpectColumnValueLengthsToBeBetween", column="text", min_value=1),
             Expect("augmented_weights_are_there", "ExpectColumnValuesToNotBeNull", column="weight"),
+        ],
+    ),
+    Suite(
+        "balanced_documents",
+        METRICS,
+        [
+            Expect("no_balanced_row_is_lost", "ExpectColumnValuesToBeInSet", column="lost_rows", value_set=[0]),
         ],
     ),
     Suite(

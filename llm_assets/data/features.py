@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-FIT_ROWS, CHUNK = 20_000, 20_000
+FIT_ROWS, READ = 20_000, 2000  # texts a fit is made of at most; characters of a text that count
 
 
 def stable_draw(*parts: object) -> float:
@@ -28,35 +29,50 @@ def sample_rows(count: int, limit: int, seed: int) -> list[int]:
     return chosen
 
 
-def text_features(texts: Sequence[str], dimensions: int, seed: int) -> tuple[np.ndarray, list[list[str]]]:
-    """(float64 [texts, d <= dimensions] of unit or zero length; of each row its three heaviest words).
+@dataclass(frozen=True)
+class TextFeatures:
+    """Fitted features of the beginnings of texts. vectorizer: None where the sample had no word."""
 
-    Fitted on at most `FIT_ROWS` texts, in one thread, so that equal texts give equal bits on any number of cores.
+    vectorizer: Any
+    svd: Any
+
+    def points(self, texts: Sequence[str]) -> tuple[np.ndarray, list[list[str]]]:
+        """(float64 [texts, d] of unit or zero length; of each text its three heaviest words)."""
+        import numpy as np
+        from sklearn.preprocessing import normalize
+        from threadpoolctl import threadpool_limits
+
+        if self.vectorizer is None:
+            return np.zeros((len(texts), 1)), [[] for _ in texts]
+        if not texts:
+            return np.zeros((0, self.svd.n_components if self.svd else len(self.vectorizer.vocabulary_))), []
+        words, heaviest = self.vectorizer.get_feature_names_out(), []
+        with threadpool_limits(1):
+            part = self.vectorizer.transform([text[:READ] for text in texts])
+            points: np.ndarray = normalize(self.svd.transform(part) if self.svd else part.toarray())
+        for row in range(part.shape[0]):
+            values = part.data[part.indptr[row] : part.indptr[row + 1]]
+            places = part.indices[part.indptr[row] : part.indptr[row + 1]]
+            heaviest.append([str(words[places[at]]) for at in np.lexsort((places, -values))[:3]])
+        return points, heaviest
+
+
+def fit_features(sample: Sequence[str], dimensions: int, seed: int) -> TextFeatures:
+    """Features of at most `dimensions`, in one thread, so that equal texts give equal bits on any number of cores.
+
+    sample: `FIT_ROWS` texts are enough.
     """
-    import numpy as np
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.preprocessing import normalize
     from threadpoolctl import threadpool_limits
 
     vectorizer = TfidfVectorizer(
-        sublinear_tf=True, min_df=2 if len(texts) >= 50 else 1, max_features=20_000, stop_words="english"
+        sublinear_tf=True, min_df=2 if len(sample) >= 50 else 1, max_features=20_000, stop_words="english"
     )
-    sample = [texts[row] for row in sample_rows(len(texts), FIT_ROWS, seed)]
     try:
-        matrix = vectorizer.fit_transform(sample)
+        matrix = vectorizer.fit_transform([text[:READ] for text in sample])
     except ValueError:  # no word is left of these texts
-        return np.zeros((len(texts), 1)), [[] for _ in texts]
-    words = vectorizer.get_feature_names_out()
+        return TextFeatures(None, None)
     with threadpool_limits(1):
         width = min(dimensions, matrix.shape[1] - 1, matrix.shape[0] - 1)
-        svd = TruncatedSVD(width, random_state=seed).fit(matrix) if width >= 2 else None
-        points, heaviest = [], []
-        for start in range(0, len(texts), CHUNK):
-            part = vectorizer.transform(texts[start : start + CHUNK])
-            points.append(normalize(svd.transform(part) if svd else part.toarray()))
-            for row in range(part.shape[0]):
-                values = part.data[part.indptr[row] : part.indptr[row + 1]]
-                places = part.indices[part.indptr[row] : part.indptr[row + 1]]
-                heaviest.append([str(words[places[at]]) for at in np.lexsort((places, -values))[:3]])
-    return np.vstack(points), heaviest
+        return TextFeatures(vectorizer, TruncatedSVD(width, random_state=seed).fit(matrix) if width >= 2 else None)

@@ -13,7 +13,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u2028-\u202e
 # What ftfy's rules other than that for encodings change: entities, escapes, C1 and other controls, line and paragraph
 # separators, ligatures, surrogates.
 UNUSUAL = re.compile(
-    r"[&\x00-\x08\x0b-\x0d\x0e-\x1f\x7f-\x9f\u0132\u0133\u0149\u01c4-\u01cc\u01f1-\u01f3\u2028\u2029\u206a-\u206f"
+    r"&#?[0-9A-Za-z]{1,24};|[\x00-\x08\x0b-\x0d\x0e-\x1f\x7f-\x9f\u0132\u0133\u0149\u01c4-\u01cc\u01f1-\u01f3\u2028\u2029\u206a-\u206f"
     r"\ud800-\udfff\ufb00-\ufb06\ufeff\ufff9-\ufffc]"
 )
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

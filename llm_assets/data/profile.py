@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PAGE, CARD = "report.html", "data_card.md"
+WORK = ("acquisition", "cleaning", "augmentation", "balancing")  # of STAGES
 _ITEM = rf"[^\x01{BETWEEN}]+"
 _ITEMS = rf"^({MARKS['no elements']}|{_ITEM}({BETWEEN}{_ITEM})*)$"  # no element empty or null
 SCHEMA = {
@@ -68,13 +69,11 @@ def profile_documents(
         steps[stage]["changes"] = _changes(path)
     progress(len(STAGES), len(STAGES) + 1, "data card")
     rejected = read_table(inputs["cleaned_documents"] / REJECTED, ["reason", "id"])
-    reasons = _value_counts(rejected["reason"])
-    unread = inputs["raw_documents"] / REJECTED
-    not_read = _value_counts(read_table(unread, ["reason"])["reason"]) if unread.is_file() else {}
-    card = measure_card(inputs, steps, not_read, reasons, data.card.intended_use if data else "")
+    gone = {what: _reasons(inputs[stage] / REJECTED) for what, stage in zip(WORK, STAGES, strict=True)}
+    card = measure_card(inputs, steps, gone, data.card.intended_use if data else "")
     report = {
         "steps": steps,
-        "rejected": reasons,
+        "rejected": gone["cleaning"],
         "checks": _checks(inputs, rejected),
         "suggestions": suggestions(steps["cleaned_documents"], data, documents=True),
         "card": card,
@@ -106,6 +105,11 @@ def _changes(path: Path) -> dict[str, int]:
     import pyarrow.compute as pc
 
     return _value_counts(pc.list_flatten(read_table(path, ["steps"])["steps"]))
+
+
+def _reasons(path: Path) -> dict[str, int]:
+    """Reason -> rows; none where a stage rejects nothing."""
+    return _value_counts(read_table(path, ["reason"])["reason"]) if path.is_file() else {}
 
 
 def _value_counts(column: Any) -> dict[str, int]:

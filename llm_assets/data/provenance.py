@@ -91,7 +91,12 @@ def row_chains(folders: Mapping[str, Path], row_ids: Iterable[str]) -> dict[str,
     wanted = sorted(set(row_ids))
     tables = {stage: folders[stage] / DOCUMENTS for stage in STAGES}
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    sought = set(wanted)
+    gone: dict[str, tuple[str, dict[str, Any]]] = {}
+    for stage in STAGES:
+        path = folders[stage] / REJECTED
+        if path.is_file():
+            gone |= {row["id"]: (stage, row) for row in _rows(path, set(wanted), [*COLUMNS, "reason"])}
+    sought = {*wanted, *(parent for _, row in gone.values() for parent in row["parents"] or [])}
     for stage in reversed(STAGES):
         asked: set[str] = set()
         while fresh := sought - asked:
@@ -99,11 +104,6 @@ def row_chains(folders: Mapping[str, Path], row_ids: Iterable[str]) -> dict[str,
             rows |= {(stage, row["id"]): row for row in found}
             asked |= fresh
             sought |= {parent for row in found for parent in row["parents"] or []}
-    gone: dict[str, tuple[str, dict[str, Any]]] = {}
-    for stage in STAGES[1::-1]:
-        path = folders[stage] / REJECTED
-        if path.is_file():
-            gone |= {row["id"]: (stage, row) for row in _rows(path, sought, [*COLUMNS, "reason"])}
     return {row_id: _chain(row_id, rows, gone) for row_id in wanted}
 
 
@@ -150,7 +150,10 @@ def _chain(
     visit(row_id, len(STAGES) - 1)
     if row_id in gone:
         stage, row = gone[row_id]
-        parents = (row_id,) if (STAGES[0], row_id) in rows else ()
+        place = STAGES.index(stage)
+        carried = any((before, row_id) in rows for before in STAGES[:place])
+        parents = (row_id,) if carried else tuple(row["parents"] or ())  # made and dropped again by one stage
+        missing.extend(parent for parent in parents if not visit(parent, place))
         links.setdefault((stage, row_id), _link(stage, row, parents, (), row["reason"]))
     return Chain(row_id, tuple(links.values()), tuple(missing))
 

@@ -144,8 +144,8 @@ def _repetition(text: pa.Array, words: Words, config: GopherRepetitionConfig) ->
         covered = lines.per_row(_numbers(pc.utf8_length(lines.parts)) * again) / characters
         checks.append((f"gopher_repeated_{name}s", share > most, share, most))
         checks.append((f"gopher_repeated_{name}_characters", covered > most_characters, covered, most_characters))
-    for size, limit in config.top_ngrams.items():
-        share = top_share(words, size, characters, limit)
+    for size, share in top_share(words, config.top_ngrams, characters).items():
+        limit = config.top_ngrams[size]
         checks.append((f"gopher_top_{size}_gram", share > limit, share, limit))
     for size, share in repeated_share(words, config.repeated_ngrams, characters).items():
         limit = config.repeated_ngrams[size]

@@ -11,26 +11,27 @@ from llm_assets.data.words import Words
 BUCKETS = 256
 
 
-def top_share(words: Words, size: int, characters: np.ndarray, limit: float) -> np.ndarray:
-    """Share of a text's characters in its most frequent n-gram (the first of several): float64 [rows].
+def top_share(words: Words, limits: Mapping[int, float], characters: np.ndarray) -> dict[int, np.ndarray]:
+    """Share of a text's characters in its most frequent n-gram (the first of several), by n: float64 [rows].
 
     N-grams are first counted in a few buckets, which bounds the share from above. Only texts whose bound is above the
     limit are counted exactly; the others get that bound.
     """
-    start, hashes = words.ngrams(size)
-    total = np.concatenate([[0], np.cumsum(words.lengths)])
-    length = total[start + size] - total[start] + size - 1
-    bucket = words.rows()[start] * BUCKETS + (hashes & np.uint64(BUCKETS - 1)).astype(np.int64)
-    sums = np.bincount(bucket, weights=length, minlength=BUCKETS * len(words.counts))
-    share = sums.reshape(-1, BUCKETS).max(axis=1, initial=0) / characters
-    doubtful = share > limit
-    if doubtful.any():
-        share[doubtful] = _top_share(words.where(doubtful), size, characters[doubtful])
-    return share
+    total, rows = np.concatenate([[0], np.cumsum(words.lengths)]), words.rows()
+    shares = {}
+    for size, (start, hashes) in zip(sorted(limits), words.ngrams(sorted(limits)), strict=True):
+        length = total[start + size] - total[start] + size - 1
+        bucket = rows[start] * BUCKETS + (hashes & np.uint64(BUCKETS - 1)).astype(np.int64)
+        sums = np.bincount(bucket, weights=length, minlength=BUCKETS * len(words.counts))
+        share = shares[size] = sums.reshape(-1, BUCKETS).max(axis=1, initial=0) / characters
+        doubtful = share > limits[size]
+        if doubtful.any():
+            share[doubtful] = _top_share(words.where(doubtful), size, characters[doubtful])
+    return shares
 
 
 def _top_share(words: Words, size: int, characters: np.ndarray) -> np.ndarray:
-    start, hashes = words.ngrams(size)
+    ((start, hashes),) = words.ngrams([size])
     order = np.argsort(hashes, kind="stable")
     new = np.ones(len(order), dtype=bool)
     new[1:] = hashes[order][1:] != hashes[order][:-1]
@@ -58,7 +59,7 @@ def repeated_share(words: Words, limits: Mapping[int, float], characters: np.nda
     if not limits:
         return {}
     shortest = min(limits)
-    start, hashes = words.ngrams(shortest)
+    ((start, hashes),) = words.ngrams([shortest])
     order = np.argsort(hashes, kind="stable")
     again = order[1:][hashes[order][1:] == hashes[order][:-1]]
     covered = np.zeros(len(words.values) + 1, dtype=np.int64)
@@ -70,8 +71,8 @@ def repeated_share(words: Words, limits: Mapping[int, float], characters: np.nda
         begin, end = words.offsets[row], words.offsets[row + 1]
         text = Words(words.values[begin:end], np.array([0, end - begin]))
         length = np.concatenate([[0], np.cumsum(text.lengths)]).tolist()
-        for size in limits:
-            shares[size][row] = _repeated(text.ngrams(size)[1].tolist(), size, length) / characters[row]
+        for size, (_, ngrams) in zip(sorted(limits), text.ngrams(sorted(limits)), strict=True):
+            shares[size][row] = _repeated(ngrams.tolist(), size, length) / characters[row]
     return shares
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_assets.artifacts import document_schema
+from llm_assets.artifacts import document_schema, rejected_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,9 +26,17 @@ def document_id(source: str, uri: str) -> str:
 
 def documents_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     """Rows (dicts with any of the document columns) as a table of the document schema; what is absent is null."""
+    return _table(rows, document_schema())
+
+
+def rejected_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """The same of rejected rows, which also have `reason` and `detail`."""
+    return _table(rows, rejected_schema())
+
+
+def _table(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
-    schema = document_schema()
     columns = {field.name: pa.array([row.get(field.name) for row in rows], type=field.type) for field in schema}
     return pa.table(columns, schema=schema)
 
@@ -54,7 +62,7 @@ class RepeatedIds:
         import pyarrow as pa
 
         ids = documents["id"].to_pylist()
-        keys = np.array([_key(name) for name in ids], dtype=np.uint64)
+        keys = np.array([id_key(name) for name in ids], dtype=np.uint64)
         distinct, first = np.unique(keys, return_index=True)
         again = np.ones(len(keys), dtype=bool)
         again[first] = self._known(distinct)
@@ -91,7 +99,8 @@ class RepeatedIds:
             self._runs[-1] = np.union1d(self._runs[-1], last)
 
 
-def _key(name: str) -> int:
+def id_key(name: str) -> int:
+    """Eight bytes that stand for an id."""
     try:
         return int(name, 16) if len(name) == 16 else int(text_hash(name), 16)
     except ValueError:

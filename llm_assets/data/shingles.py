@@ -7,8 +7,6 @@ occurrences, so the cost goes with the vocabulary and not with the text.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +16,8 @@ if TYPE_CHECKING:
 
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 PUNCTUATION = re.compile(r"[\W_]+")
+# What each byte of UTF-8 is in a word: letters and digits of ASCII in lower case, others as they are; 0 is no part.
+LETTERS = np.array([c * (c > 127) or ord(chr(c).lower()) * chr(c).isalnum() for c in range(256)], dtype=np.uint8)
 
 
 def word_hashes(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -27,24 +27,22 @@ def word_hashes(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     chunks = pc.utf8_split_whitespace(pc.fill_null(texts, ""))
     rows = np.concatenate([[0], np.cumsum(pc.list_value_length(chunks).to_numpy(), dtype=np.int64)])
     coded = pc.list_flatten(chunks).dictionary_encode()
-    return spread_chunks(coded, rows, [_hashes(chunk) for chunk in coded.dictionary.to_pylist()])
+    return spread_chunks(coded, rows, *_hashes(coded.dictionary))
 
 
 def spread_chunks(
-    coded: pa.DictionaryArray, rows: np.ndarray, found: list[tuple[int, ...]]
+    coded: pa.DictionaryArray, rows: np.ndarray, found: np.ndarray, sizes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """What was `found` for each distinct chunk, at every place of it: (uint64 [n], offsets by row int64 [rows + 1]).
 
-    coded: the chunks of all rows; rows: where each row begins among them.
+    coded: the chunks of all rows; rows: where each row begins among them; sizes: how much was found for each chunk.
     """
-    sizes = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
-    flat = np.fromiter(chain.from_iterable(found), dtype=np.uint64, count=int(sizes.sum()))
     begins = np.cumsum(sizes) - sizes
     codes = coded.indices.to_numpy()
     length = sizes[codes]
     ends = np.concatenate([[0], np.cumsum(length)])
     places = np.arange(ends[-1]) + np.repeat(begins[codes] - ends[:-1], length)
-    return flat[places], ends[rows]
+    return found[places], ends[rows]
 
 
 def text_hashes(hashes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -89,9 +87,23 @@ def mix(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
-@lru_cache(maxsize=200_000)
-def _hashes(chunk: str) -> tuple[int, ...]:
-    from xxhash import xxh3_64_intdigest
+def _hashes(chunks: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """(64 bits of each word of the chunks in turn uint64 [n], how many each chunk has int64 [chunks])."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    words = [chunk.casefold()] if chunk.isalpha() else PUNCTUATION.split(chunk.casefold())
-    return tuple(xxh3_64_intdigest(word.encode("utf-8", "surrogatepass")) for word in words if word)
+    beyond = pc.invert(pc.string_is_ascii(chunks))
+    mended = [PUNCTUATION.sub(" ", chunk.casefold()) for chunk in chunks.filter(beyond).to_pylist()]
+    chunks = pc.replace_with_mask(chunks, beyond, pa.array(mended, pa.string()))
+    data = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(chunks)], pa.int32()), chunks), " ")[0].as_buffer()
+    letters = LETTERS[np.frombuffer(data, dtype=np.uint8)]
+    inside = letters != 0
+    starts = inside.copy()
+    starts[1:] &= ~inside[:-1]
+    begins = np.flatnonzero(starts)
+    place = np.arange(len(letters)) - np.repeat(np.append(0, begins), np.diff(begins, prepend=0, append=len(letters)))
+    # A sum over random values of (letter, place), which is tabulation hashing (Zobrist 1970).
+    each = np.where(inside, mix((place << 8 | letters).astype(np.uint64) * MULTIPLIER), np.uint64(0))
+    found = np.add.reduceat(each, begins) if len(begins) else np.zeros(0, dtype=np.uint64)
+    ends = np.cumsum(pc.binary_length(chunks).to_numpy() + 1, dtype=np.int64)
+    return mix(found), np.diff(np.searchsorted(begins, ends), prepend=0)

@@ -20,7 +20,7 @@ from llm_assets.artifacts import document_schema, rejected_schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RAW = "raw"  # column beside those of a document: its text as it came, for what is rejected later
+RAW = "raw"  # column beside those of a document: its text as it came where it is another now, for what is rejected
 SHOWN = 240  # characters of a sample
 
 
@@ -109,8 +109,9 @@ def run_step(step: Step, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.Reco
 def rejected_rows(batch: pa.RecordBatch, reason: pa.Array, detail: pa.Array) -> pa.RecordBatch:
     """`batch` in the schema of rejected documents; the text is the one that was acquired, where that is known."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    text = batch[RAW] if RAW in batch.schema.names else batch["text"]
+    text = pc.coalesce(batch[RAW], batch["text"]) if RAW in batch.schema.names else batch["text"]
     columns = {name: batch[name] for name in document_schema().names} | {"text": text}
     return pa.record_batch([*columns.values(), reason, detail], schema=rejected_schema())
 

@@ -17,10 +17,17 @@ from llm_assets.data.steps import Outcome, Step, map_where
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# RE2: `repair_text`, `plain_prose` and `tidy_space` leave an ASCII text without any of these as it is.
-TO_REPAIR = r"[^\t\n -%'-~“”‘’–—…•]"  # and typographic marks, alone, are no damage  # noqa: RUF001
-TO_STRIP = r"[`\[:*<#]|>>>|~~~|\.\.|={3}|-{3}|\^{3}|\"{3}|'{3}|\+{3}|_{3}|[+|=\-][ \t]*[+|=\-]"
-TO_TIDY = r"[\t-\r\x1c-\x1f]|  |^ | $"
+# RE2: `repair_text`, `plain_prose` and the two kinds of tidying leave a text without any of these as it is.
+# Typographic marks and single letters of Latin-1 are no damage: mojibake is two characters beyond ASCII side by side,
+# but for the C1 controls, the ligature oe, and A with circumflex or tilde before a blank.
+_MARKS = "“”‘’–—…•"  # noqa: RUF001
+_LATIN = r"\x{a0}-\x{ac}\x{ae}-\x{c1}\x{c4}-\x{ff}"
+TO_REPAIR = rf"[^\t\n -%'-~{_MARKS}{_LATIN}]|[{_LATIN}][^\x00-\x7f]|[^\x00-\x7f][{_LATIN}]"
+_LINE_STARTS = r":[a-z]|#|\.\.[ \t]|={3}|-{3}|~{3}|\^{3}|\"{3}|'{3}|\*{3}|\+{3}|_{3}|:{3}|\.{3}|[+|=\- ]{4,}$"
+TO_STRIP = rf"(?m)`|\]\(|\]_|>>>|~~~|https?://|::$|\*\S|</?[A-Za-z]|^[ \t]*(?:{_LINE_STARTS})"
+_BLANKS = r"\t\x0b-\r\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
+TO_TIDY_SPACE = rf"[{_BLANKS}\n]|  |^ | $"
+TO_TIDY_LINES = rf"[{_BLANKS}]|  | \n|\n |\n\n\n|^[ \n]|[ \n]$"
 
 
 def empty_step() -> Step:
@@ -73,14 +80,13 @@ def markup_step() -> Step:
 
 
 def space_step(paragraphs: bool) -> Step:
-    tidy = tidy_space if paragraphs else tidy_lines
+    tidy, concerned = (tidy_space, TO_TIDY_SPACE) if paragraphs else (tidy_lines, TO_TIDY_LINES)
 
     def run(batch: pa.RecordBatch) -> Outcome:
         import pyarrow.compute as pc
 
         text = batch["text"]
-        doubtful = pc.or_(pc.invert(pc.string_is_ascii(text)), pc.match_substring_regex(text, TO_TIDY))
-        return Outcome(text=map_where(text, doubtful, tidy))
+        return Outcome(text=map_where(text, pc.match_substring_regex(text, concerned), tidy))
 
     return Step("space", run)
 

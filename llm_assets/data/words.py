@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,15 +124,18 @@ class Words:
         begins = seen > np.where(first, before[rows], previous)
         return np.bincount(rows[begins], minlength=len(self.counts)) + (self.counts > 0)
 
-    def ngrams(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """(position of its first word, hash with the row mixed in) of every run of `size` words inside a row."""
-        start = np.arange(len(self.values) - size + 1 if len(self.values) >= size else 0)
+    def ngrams(self, sizes: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each size, ascending: (position of its first word, hash with the row mixed in) of every run of so many
+        words inside a row."""
         rows = self.rows()
-        start = start[rows[start] == rows[start + size - 1]]
-        mixed = rows[start].astype(np.uint64)
-        for place in range(size):
-            mixed = mix(mixed * MULTIPLIER + self.values[start + place])
-        return start, mixed
+        start, mixed, size = np.arange(len(self.values)), rows.astype(np.uint64), 0
+        for wanted in sizes:
+            inside = start + wanted <= self.offsets[rows[start] + 1]
+            start, mixed = start[inside], mixed[inside]
+            for place in range(size, wanted):
+                mixed = mix(mixed * MULTIPLIER + self.values[start + place])
+            size = wanted
+            yield start, mixed
 
 
 def words_of(texts: pa.Array) -> Words:
@@ -140,7 +145,10 @@ def words_of(texts: pa.Array) -> Words:
     chunks = pc.utf8_split_whitespace(pc.fill_null(texts, ""))
     rows = np.concatenate([[0], np.cumsum(pc.list_value_length(chunks).to_numpy(), dtype=np.int64)])
     coded = pc.list_flatten(chunks).dictionary_encode()
-    return Words(*spread_chunks(coded, rows, [_words(chunk) for chunk in coded.dictionary.to_pylist()]))
+    found = [_words(chunk) for chunk in coded.dictionary.to_pylist()]
+    sizes = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
+    flat = np.fromiter(chain.from_iterable(found), dtype=np.uint64, count=int(sizes.sum()))
+    return Words(*spread_chunks(coded, rows, flat, sizes))
 
 
 def split_words(chunk: str) -> list[str]:

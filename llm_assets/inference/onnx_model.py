@@ -16,6 +16,7 @@ import numpy as np
 from llm_assets.artifacts import PACKAGE, read_json
 from llm_assets.errors import UserError
 from llm_assets.inference.kv_cache import KvCache, aligned
+from llm_assets.inference.prefill import has_integer_products, prefill_graph
 from llm_assets.inference.session import open_session
 
 MODEL = "model.onnx"
@@ -46,9 +47,9 @@ class OnnxModel:
         self.eos, self.pad = int(self.package["eos"]), int(self.package["pad"])
         self.layers = int(self.package["layers"])
         self._kv_heads, self._head_dim = int(self.package["kv_heads"]), int(self.package["head_dim"])
-        self._session = open_session(folder / MODEL, threads)
-        self._binding: Any = self._session.io_binding()
-        self._bound: tuple[Any, ...] = ()
+        self._decoder = _Rows(open_session(folder / MODEL, threads))
+        graph = prefill_graph(folder / MODEL) if has_integer_products() else None
+        self._reader = _Rows(open_session(graph, threads)) if graph else self._decoder
 
     @property
     def token_bytes(self) -> int:
@@ -75,7 +76,7 @@ class OnnxModel:
         for row, prompt in enumerate(prompts):
             tokens[row, : len(prompt)] = prompt
         last = np.arange(len(prompts)) * width + lengths - 1
-        return self._run(cache, first, tokens, lengths, width, last)
+        return self._run(self._reader, cache, first, tokens, lengths, last)
 
     def read_chunk(self, cache: KvCache, row: int, past: int, tokens: Sequence[int], last: bool) -> np.ndarray | None:
         """Read the next tokens of a prompt of which `row` holds `past` already; logits float32 [vocab] after the
@@ -86,7 +87,7 @@ class OnnxModel:
         ids = np.full((1, width), self.pad, dtype=np.int64)
         ids[0, : len(tokens)] = tokens
         wanted = np.array([len(tokens) - 1] if last else [], dtype=np.int64)
-        logits = self._run(cache, row, ids, np.array([past + width], np.int32), past + width, wanted)
+        logits = self._run(self._reader, cache, row, ids, np.array([past + width], np.int32), wanted)
         return logits[0] if last else None
 
     def decode(self, cache: KvCache, tokens: np.ndarray, lengths: np.ndarray, spare: int = 0) -> np.ndarray:
@@ -104,31 +105,36 @@ class OnnxModel:
         ids[:rows, 0] = tokens
         after = np.full(even, spare + 1, dtype=np.int32)
         after[:rows] = lengths + 1
-        return self._run(cache, 0, ids, after, int(after.max()), np.arange(even))[:rows]
+        return self._run(self._decoder, cache, 0, ids, after, np.arange(even))[:rows]
 
     def _run(
-        self, cache: KvCache, first: int, tokens: np.ndarray, lengths: np.ndarray, total: int, wanted: np.ndarray
+        self, rows: _Rows, cache: KvCache, first: int, tokens: np.ndarray, lengths: np.ndarray, wanted: np.ndarray
     ) -> np.ndarray:
         """One call over rows first…; lengths: tokens of each row after it; logits of the flat positions `wanted`."""
         count = len(wanted)
         positions = np.resize(wanted, count + count % 2).astype(np.int64)
         logits = np.empty((len(positions), self.vocab), dtype=np.float32)
-        binding = self._bind(cache, first, len(tokens))
-        seqlens, total_length = (lengths - 1).astype(np.int32), np.array(total, dtype=np.int32)
+        total = np.array(max(int(lengths.max()), tokens.shape[1]), dtype=np.int32)
         inputs = {
             "input_ids": tokens,
-            "seqlens_k": seqlens,
-            "total_sequence_length": total_length,
+            "seqlens_k": (lengths - 1).astype(np.int32),
+            "total_sequence_length": total,
             "logit_rows": positions,
         }
-        for name, array in inputs.items():
-            binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
-        self._session.run_with_iobinding(binding)
+        rows.run(cache, first, inputs, logits)
         return logits[:count]
 
-    def _bind(self, cache: KvCache, first: int, rows: int) -> Any:
-        """The binding with the rows' keys and values in it; it is kept for as long as the same rows are asked for."""
+
+class _Rows:
+    """A session over rows of a cache, whose keys and values stay bound for as long as the same rows are asked for."""
+
+    def __init__(self, session: Any) -> None:
+        self._session, self._binding = session, session.io_binding()
+        self._bound: tuple[Any, ...] = ()
+
+    def run(self, cache: KvCache, first: int, inputs: dict[str, np.ndarray], logits: np.ndarray) -> None:
+        """One call over rows first…, of which `input_ids` has a row each; it fills `logits`."""
+        rows, binding = len(inputs["input_ids"]), self._binding
         wanted = (cache, first, rows, cache.capacity)
         if self._bound != wanted:
             if first + rows > cache.rows:
@@ -137,10 +143,13 @@ class OnnxModel:
                 layer, kind = index // 2, "value" if index % 2 else "key"
                 part = array[first : first + rows]
                 at = ("cpu", 0, part.dtype, part.shape, part.ctypes.data)
-                self._binding.bind_input(f"past_key_values.{layer}.{kind}", *at)
-                self._binding.bind_output(f"present.{layer}.{kind}", *at)
+                binding.bind_input(f"past_key_values.{layer}.{kind}", *at)
+                binding.bind_output(f"present.{layer}.{kind}", *at)
             self._bound = wanted
-        return self._binding
+        for name, array in inputs.items():
+            binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
+        self._session.run_with_iobinding(binding)
 
 
 def cache_for(model: OnnxModel, rows: int, longest: int) -> KvCache:

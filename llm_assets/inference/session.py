@@ -8,8 +8,9 @@ from typing import Any
 from llm_assets.errors import UserError
 
 
-def open_session(model: Path, threads: int) -> Any:
-    """An `onnxruntime.InferenceSession` of the file. Raises UserError when it cannot be loaded."""
+def open_session(model: Path | bytes, threads: int) -> Any:
+    """An `onnxruntime.InferenceSession` of the file, or of a graph in memory. Raises UserError when it cannot be
+    loaded."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -19,7 +20,8 @@ def open_session(model: Path, threads: int) -> Any:
     # Threads spin from one node to the next (sleeping there costs a seventh of a step), but not from one step to the
     # next: a waiting thread must not burn the core that the rest of a two-core machine needs.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "100")
+    source, name = (model, "the graph") if isinstance(model, bytes) else (str(model), str(model))
     try:
-        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise UserError(f"{model} cannot be loaded: {error}. Export the package again.") from error
+        raise UserError(f"{name} cannot be loaded: {error}. Export the package again.") from error

@@ -5,11 +5,41 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from math import sqrt
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from llm_assets.serving.labels import Vote
 
 Z = 1.959964  # of a 95 % interval
+
+
+class Position(TypedDict):
+    """left, right: how often the reply there was chosen. biased: whether one half lies outside the interval of the left
+    share, which it does by chance one time in twenty."""
+
+    left: int
+    right: int
+    share_left: float | None
+    interval: tuple[float, float] | None
+    biased: bool
+
+
+class Reviewer(TypedDict):
+    reviewer: str
+    votes: int
+    skipped: int
+    ties: int
+    position: Position
+
+
+class Agreement(TypedDict):
+    """alpha: Krippendorff's, over the pairs with two votes and more."""
+
+    votes: int
+    pairs_judged_twice: int
+    alpha: float | None
+    position: Position
+    reviewers: list[Reviewer]
 
 
 def krippendorff_alpha(units: Iterable[Sequence[str]]) -> float | None:
@@ -42,8 +72,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def agreement(votes: Sequence[Vote]) -> dict[str, Any]:
-    """alpha over the pairs with two votes and more; how often the left reply was chosen, by all and by each."""
+def agreement(votes: Sequence[Vote]) -> Agreement:
     by_pair: dict[str, list[str]] = defaultdict(list)
     for vote in votes:
         if vote.choice != "skip":
@@ -69,9 +98,7 @@ def agreement(votes: Sequence[Vote]) -> dict[str, Any]:
     }
 
 
-def position(votes: Sequence[Vote]) -> dict[str, Any]:
-    """left and right: how often the reply there was chosen. biased: whether one half lies outside the interval of the
-    left share, which it does by chance one time in twenty."""
+def position(votes: Sequence[Vote]) -> Position:
     places = Counter(vote.position for vote in votes if vote.position)
     left, chosen = places["left"], places.total()
     if not chosen:
@@ -81,6 +108,6 @@ def position(votes: Sequence[Vote]) -> dict[str, Any]:
         "left": left,
         "right": chosen - left,
         "share_left": round(left / chosen, 4),
-        "interval": [round(low, 4), round(high, 4)],
+        "interval": (round(low, 4), round(high, 4)),
         "biased": not low <= 0.5 <= high,
     }

@@ -18,7 +18,7 @@ from llm_assets.serving.desk import Desk
 from llm_assets.serving.drain import Drain
 from llm_assets.serving.encoder_engine import EncoderEngine
 from llm_assets.serving.engine import Engine
-from llm_assets.serving.guard import Guard, error_response
+from llm_assets.serving.guard import OPEN_ROUTES, Guard, error_response
 from llm_assets.serving.keys import Keys
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import PackageWatch
@@ -26,6 +26,7 @@ from llm_assets.serving.protocol import ApiError, ErrorBody, invalid
 from llm_assets.serving.routes import ROUTERS
 from llm_assets.serving.service import Service
 from llm_assets.serving.traffic import TrafficLog
+from llm_assets.serving.upstream import Upstream
 
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
@@ -33,7 +34,8 @@ CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     """`app.state.service` is what its routes share."""
     metrics = Metrics()
-    engine, encoder = Engine(settings, metrics), EncoderEngine(settings, metrics)
+    upstream = Upstream(settings.backend, settings, metrics) if settings.backend else None
+    engine, encoder = upstream or Engine(settings, metrics), EncoderEngine(settings, metrics)
     service = Service(
         home,
         settings,
@@ -41,7 +43,12 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
         Desk(engine, settings, metrics),
         encoder,
         TrafficLog(home, settings.traffic),
-        PackageWatch(home / "endpoint", threads, lambda served: metrics.serve(served.digest)),
+        PackageWatch(
+            home / "endpoint",
+            threads,
+            lambda served: metrics.serve(served.digest),
+            upstream.require if upstream else None,
+        ),
         Grammars(),
         Drain(),
     )
@@ -72,7 +79,18 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     _handle_errors(app)
     for router in ROUTERS:
         app.include_router(router(service))
+    _describe_keys(app)
     return app
+
+
+def _describe_keys(app: FastAPI) -> None:
+    """Put into /openapi.json which routes need a key."""
+    document = app.openapi()
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}]
+    for path in OPEN_ROUTES & document["paths"].keys():
+        for operation in document["paths"][path].values():
+            operation["security"] = []
 
 
 def _handle_errors(app: FastAPI) -> None:

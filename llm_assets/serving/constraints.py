@@ -13,12 +13,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from llm_assets.serving.package import Served
+from llm_assets.serving.patterns import ascii_classes, ascii_schema
 from llm_assets.serving.protocol import ApiError, shown
 from llm_assets.serving.sampling import Constraint, Matcher
 from llm_assets.serving.vocabulary import Vocabulary, vocabulary
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
+    from llguidance._lib import JsonCompileOptions
 
 KEPT = 64  # compiled grammars a package
 COMPILE_SECONDS = 3.0
@@ -62,7 +64,7 @@ class Grammars:
             matcher = await asyncio.wait_for(work, COMPILE_SECONDS)
         except TimeoutError:
             raise _refused(param, f"it took longer than {COMPILE_SECONDS:g} s to compile") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _refused(param, str(error)) from None
         words = vocabulary(package)
         return [TokenMatcher(matcher.deep_copy(), words) for _ in range(count)]
@@ -108,13 +110,15 @@ def _grammar(constraint: Constraint) -> str:
     from llguidance import LLMatcher
 
     if constraint.kind == "regex":
-        return LLMatcher.grammar_from_regex(constraint.value)
+        return LLMatcher.grammar_from_regex(ascii_classes(constraint.value))
     if constraint.kind == "choice":
         return LLMatcher.grammar_from_regex("|".join(map(re.escape, json.loads(constraint.value))))
+    schema = json.loads(constraint.value)
+    if not isinstance(schema, dict):
+        raise ValueError("a JSON schema is an object")
     # Whitespace without bounds would let a reply go on for ever. Overrides stand above what a client's schema says.
-    return LLMatcher.grammar_from_json_schema(
-        constraint.value, overrides={"whitespace_pattern": " ?", "lenient": False}
-    )
+    overrides: JsonCompileOptions = {"whitespace_pattern": " ?", "lenient": False}
+    return LLMatcher.grammar_from_json_schema(ascii_schema(schema), overrides=overrides)
 
 
 def _refused(param: str, why: str) -> ApiError:

@@ -1,4 +1,4 @@
-"""The desk: gives replies from the exact-reply cache, or through the engine."""
+"""The desk: gives replies from the caches of replies, or through the engine."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from llm_assets.serving.protocol import ApiError
 from llm_assets.serving.replies import Choice, Reply
 from llm_assets.serving.rows import Piece, Row
 from llm_assets.serving.sampling import Matcher
+from llm_assets.serving.semantic_cache import SemanticCache
+from llm_assets.serving.upstream import Upstream
 
 
 class Desk:
-    """Gives replies: from the cache, or through the engine."""
+    """Gives replies: from a cache, or through the engine."""
 
-    def __init__(self, engine: Engine, settings: ServingConfig, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine | Upstream, settings: ServingConfig, metrics: Metrics) -> None:
         self._engine, self._settings, self._metrics = engine, settings, metrics
         self._cache: OrderedDict[tuple[Any, ...], list[Choice]] = OrderedDict()
+        similar = settings.semantic_cache
+        self._similar = SemanticCache(similar.entries, similar.threshold) if similar else None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self, reply: Reply) -> AsyncIterator[Piece]:
@@ -32,13 +36,8 @@ class Desk:
         A task's reply comes as one piece a choice, once its answer is known. Closing the iterator frees the
         rows.
         """
-        found = None
-        if reply.repeatable and not reply.probe:
-            self._metrics.cache_queries.labels("exact").inc()
-            found = self._cache.get(reply.cache_key)
+        found = self._known(reply) if reply.repeatable and not reply.probe else None
         if found is not None:
-            self._cache.move_to_end(reply.cache_key)
-            self._metrics.cache_hits.labels("exact").inc()
             return self._cached(reply, found)
         matchers: Sequence[Matcher | None] = reply.matchers or [None] * len(reply.choices)
         rows = [
@@ -59,6 +58,20 @@ class Desk:
             self._engine.deliver = lambda events: loop.call_soon_threadsafe(deliver_here, events)
         self._engine.submit(rows)
         return self._generated(reply, rows)
+
+    def _known(self, reply: Reply) -> list[Choice] | None:
+        """The reply to the same request, or to the same question in other words, where a cache has it."""
+        self._metrics.cache_queries.labels("exact").inc()
+        found = self._cache.get(reply.cache_key)
+        if found is not None:
+            self._cache.move_to_end(reply.cache_key)
+            self._metrics.cache_hits.labels("exact").inc()
+        elif self._similar:
+            self._metrics.cache_queries.labels("semantic").inc()
+            found = self._similar.find(reply)
+            if found is not None:
+                self._metrics.cache_hits.labels("semantic").inc()
+        return found
 
     async def _cached(self, reply: Reply, found: list[Choice]) -> AsyncIterator[Piece]:
         reply.cached, reply.first = True, time.monotonic()
@@ -93,3 +106,5 @@ class Desk:
             self._cache[reply.cache_key] = reply.choices
             while len(self._cache) > self._settings.cache_entries:
                 self._cache.popitem(last=False)
+        if reply.repeatable and self._similar and not reply.probe:
+            self._similar.keep(reply)

@@ -9,12 +9,17 @@ import secrets
 import uuid
 from pathlib import Path
 
+from llm_assets.errors import UserError
+
 KEY_VARIABLE = "LLM_ASSETS_API_KEY"
 
 
 def api_key(home: Path) -> str:
-    """The first of the endpoint's keys, made on first use."""
-    return Keys(home).all()[0]
+    """The first of the endpoint's keys, made on first use. Raises UserError where the file of keys is empty."""
+    keys = Keys(home).all()
+    if not keys:
+        raise UserError(f"{home / 'endpoint' / 'api_key'} holds no key: put one in it, or delete it to have one made.")
+    return keys[0]
 
 
 class Keys:
@@ -37,7 +42,7 @@ class Keys:
             _make(self._path)
             state = self._path.stat()
         if (state.st_mtime_ns, state.st_size) != self._version:
-            self._read = self._path.read_text(encoding="ascii").split()
+            self._read = self._path.read_text(encoding="utf-8", errors="replace").split()
             self._version = (state.st_mtime_ns, state.st_size)
         return self._read
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from llm_assets.serving.labels import CHAT, Pair, add_pairs, make_pair, read_pairs
-from llm_assets.serving.protocol import ApiError, Closed, invalid
+from llm_assets.serving.protocol import ApiError, Closed, invalid, shown
 from llm_assets.serving.replies import prepare
-from llm_assets.serving.requests import ChatRequest, Message
+from llm_assets.serving.requests import ChatRequest
 from llm_assets.serving.service import Service
 from llm_assets.serving.traffic import latest_requests
 
-HEATS = (1.0, 1.4, 1.8)  # temperatures, in turn, until two replies differ
+HEATS = (1.0, 1.5, 2.0)  # temperatures, in turn, until two replies differ
+REPLIES = 4  # sampled at each
 LOOK_BACK = 5_000  # requests of the log that are looked at
 
 
@@ -46,7 +47,7 @@ def read_posted(body: bytes, tasks: Collection[str]) -> list[Pair]:
             raise ApiError(400, f"line {number}: the two replies are the same", param="replies")
         if posted.task not in tasks:
             known = ", ".join(sorted(tasks))
-            raise ApiError(400, f"line {number}: task {posted.task!r} is not one of {known}", param="task")
+            raise ApiError(400, f"line {number}: task '{shown(posted.task)}' is not one of {known}", param="task")
         pairs.append(make_pair(posted.task, posted.text, (first, second), "posted"))
     return pairs
 
@@ -68,33 +69,34 @@ def unpaired_requests(home: Path, models: Collection[str], count: int) -> list[t
 
 
 async def sample_pair(service: Service, model: str, task: str, text: str) -> Pair | None:
-    """Two replies that differ, from the model being served; None when it says the same at every temperature."""
+    """Two of some sampled replies that differ; None when the model says the same at every temperature."""
     served = service.served()
     seed = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4])
+    many = min(REPLIES, service.settings.max_choices)
     for heat in HEATS:
-        request = ChatRequest(
-            model=model, messages=[Message(role="user", content=text)], n=2, temperature=heat, seed=seed
-        )
+        asked = {"model": model, "messages": [{"role": "user", "content": text}], "n": many, "seed": seed}
+        request = ChatRequest.model_validate(asked | {"temperature": heat})
         deadline = time.monotonic() + service.settings.deadline_seconds
         reply = prepare(request, served, service.settings, deadline)
         reply.probe = True  # neither traffic nor from a cache
         async with aclosing(service.desk.begin(reply)) as pieces:  # type: ignore[type-var]
             async for _ in pieces:
                 pass
-        first, second = (choice.text for choice in reply.choices)
-        if first != second and first.strip() and second.strip():
-            return make_pair(task, text, (first, second), "traffic", served.digest)
+        said = list(dict.fromkeys(choice.text for choice in reply.choices if choice.text.strip()))
+        if len(said) >= 2:
+            return make_pair(task, text, (said[0], said[1]), "traffic", served.digest)
     return None
 
 
 async def sample_pairs(service: Service, home: Path, wanted: list[tuple[str, str, str]]) -> int:
-    """Make a pair of each; how many there are. ApiError when the first is refused; a later one ends it."""
+    """Make a pair of each; how many there are. Texts that this model cannot take are passed over, and so is what a busy
+    server refuses once there is a pair; ApiError where there is none."""
     added = 0
     for model, task, text in wanted:
         try:
             pair = await sample_pair(service, model, task, text)
         except ApiError as error:
-            if added or error.status == 400:  # a text that this model cannot take, or others were made: no failure
+            if added or error.param == "messages":
                 continue
             raise
         added += add_pairs(home, [pair]) if pair else 0

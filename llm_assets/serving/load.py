@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from llm_assets.serving.rows import Row
 
-MEMORY = 20.0  # seconds of work that the rate is taken over
+MEMORY = 3.0  # seconds of work that the rate is taken over, so that it follows what else the machine does
 LEARNED = 0.05  # weight of one finished reply in the share of its tokens that a reply is expected to use
-MARGIN = 0.8  # of the time to a request's deadline may be taken up by what is before it and itself
+MARGIN = 0.5  # of the time to a deadline may be taken up by what is before a request and itself: speed varies
 
 
 class Load:

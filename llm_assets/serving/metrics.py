@@ -8,7 +8,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MODEL = "llm-assets"
-CACHE_TIERS = ("exact",)
+CACHE_TIERS = ("exact", "semantic")
 
 
 class Metrics:

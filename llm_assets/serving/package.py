@@ -128,17 +128,24 @@ def _load_decoder(folder: Path, digest: str, threads: int) -> Served:
 class PackageWatch:
     """Follows the pointer: a new package is loaded beside the old one, which serves until the new one can.
 
-    A package that cannot be loaded changes nothing but `error`; it is tried again when the pointer changes.
+    A package that cannot be loaded, or that `check` refuses (UserError), changes nothing but `error`; it is tried again
+    when the pointer changes.
     """
 
     def __init__(
-        self, endpoint: Path, threads: int, on_swap: Callable[[Served | ServedEncoder], None], poll: float = 0.3
+        self,
+        endpoint: Path,
+        threads: int,
+        on_swap: Callable[[Served | ServedEncoder], None],
+        check: Callable[[Served | ServedEncoder], None] | None = None,
+        poll: float = 0.3,
     ) -> None:
         self.current: Served | ServedEncoder | None = None
         self.error: str | None = None
         self.refused: str | None = None  # `deployed_at` of the pointer that `error` is about
         self.loading = True
-        self._endpoint, self._threads, self._on_swap, self._poll = endpoint, threads, on_swap, poll
+        self._endpoint, self._threads, self._poll = endpoint, threads, poll
+        self._on_swap, self._check = on_swap, check
         self._seen: object = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="package-watch", daemon=True)
@@ -164,7 +171,10 @@ class PackageWatch:
             if pointer is None:
                 return
             self.loading = self.current is None
-            self.current = served = load_served(pointer, self._threads)
+            served = load_served(pointer, self._threads)
+            if self._check:
+                self._check(served)
+            self.current = served
             self.error = self.refused = None
             self._on_swap(served)
             log.info("serving %s", served.digest)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict, model_validator
 from typing_extensions import TypedDict
 
@@ -98,6 +99,12 @@ class RequestBody(Closed):
     def _supported(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
+        try:
+            orjson.dumps(value)
+        except TypeError as error:
+            # Half of a surrogate pair is no character, though JSON can write it; integers are left to their fields.
+            if "Integer" not in str(error):
+                raise ApiError(400, f"the body cannot be read: {error}", code="invalid_json") from None
         kept: dict[str, Any] = {}
         for name, given in value.items():
             if given is None:
@@ -116,7 +123,7 @@ class RequestBody(Closed):
 def invalid(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     """Pydantic's errors about a request's body as one ApiError 400, which names the parameter."""
     first = errors[0]
-    kind, where = first["type"], [part for part in first["loc"] if part != "body"]
+    kind, where = first["type"], [part for part in first["loc"] if part not in ("body", "query")]
     if kind == "json_invalid":
         return ApiError(400, "the body is not valid JSON", code="invalid_json")
     if not where or not isinstance(where[0], str):

@@ -33,7 +33,8 @@ class Reply:
     """One request on its way. `text` is what the user asked, bare of templates; `prompts` are token ids.
 
     echoes: per prompt, what each of its choices' text begins with. deadline: of the monotonic clock.
-    matchers: one a choice, where a constraint holds. events: what the engine tells of its rows.
+    matchers: one a choice, where a constraint holds. events: what the engine tells of its rows. frame: a chat's
+    messages without what the user asked last, None of a completion.
     """
 
     kind: Literal["chat", "completion"]
@@ -46,6 +47,7 @@ class Reply:
     deadline: float
     constrained_by: str = ""
     echoes: list[str] = field(default_factory=list)
+    frame: tuple[tuple[str, str], ...] | None = None
     matchers: list[TokenMatcher] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     created: int = field(default_factory=lambda: int(time.time()))
@@ -124,7 +126,14 @@ def prepare(
         deadline,
         constrained_by,
         asked if isinstance(request, CompletionRequest) and request.echo else [],
+        _frame(request.messages) if isinstance(request, ChatRequest) else None,
     )
+
+
+def _frame(messages: list[Message]) -> tuple[tuple[str, str], ...]:
+    plain = [message.plain() for message in messages]
+    asked = max((at for at, message in enumerate(plain) if message["role"] == "user"), default=-1)
+    return tuple((message["role"], "" if at == asked else message["content"]) for at, message in enumerate(plain))
 
 
 def require_model(name: str, package: Served) -> None:
@@ -161,17 +170,22 @@ def _prompts(request: ChatRequest | CompletionRequest, package: Served) -> tuple
     model = package.model
     if isinstance(request, ChatRequest):
         text, rendered = render(request.messages, request.model, package)
-        return [text], [model.tokenizer.encode(rendered).ids]
+        return [text], token_ids([rendered], package)
     given = request.prompt
     if isinstance(given, str) or isinstance(given[0], str):
         texts: list[str] = [given] if isinstance(given, str) else given  # type: ignore[assignment]
         rendered_texts = [render_text(text, request.model, package) for text in texts]
-        return texts, [model.tokenizer.encode(text).ids for text in rendered_texts]
+        return texts, token_ids(rendered_texts, package)
     ids: list[list[int]] = [given] if isinstance(given[0], int) else given  # type: ignore[assignment, list-item]
     if request.model in package.tasks:
         raise ApiError(400, f"{request.model} takes texts, not token ids", param="prompt", code="invalid_value")
     require_tokens(max(map(max, ids)), package, "prompt")
     return [model.tokenizer.decode(tokens, skip_special_tokens=False) for tokens in ids], ids
+
+
+def token_ids(texts: list[str], package: Served) -> list[list[int]]:
+    """As a batch, whatever their number: only then does the tokenizer let other threads, the engine's, go on."""
+    return [encoded.ids for encoded in package.model.tokenizer.encode_batch(texts)]
 
 
 def require_tokens(largest: int, package: Served, param: str) -> None:

@@ -19,6 +19,7 @@ MAX_TOKEN = 2**31 - 1
 GREEDY_BELOW = 1e-5  # as in vLLM: a temperature so low is greedy, and would overflow
 
 Choice = Annotated[str, Field(min_length=1)]
+Texts = Annotated[list[str], Field(min_length=1)]
 TokenIds = Annotated[list[Annotated[int, Field(ge=0, le=MAX_TOKEN)]], Field(min_length=1)]
 
 
@@ -172,7 +173,7 @@ class ChatRequest(Parameters):
 
 
 class CompletionRequest(Parameters):
-    prompt: str | list[str] | TokenIds | list[TokenIds]
+    prompt: str | Texts | TokenIds | Annotated[list[TokenIds], Field(min_length=1)]
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
     echo: bool | None = None
 

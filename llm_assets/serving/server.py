@@ -16,6 +16,7 @@ from llm_assets.serving.drain import Drain
 from llm_assets.serving.logs import log_as_json
 
 SETTINGS = "settings.json"
+SWITCH_SECONDS = 0.0005
 
 
 class Server(uvicorn.Server):
@@ -56,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         ServingConfig.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else ServingConfig()
     )
     app = build_app(given.home.absolute(), settings, given.threads)
+    # The engine's thread must not wait long for the interpreter while this one answers many.
+    sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         app,
         host=given.host,

@@ -30,7 +30,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 FEEDBACK_TYPES: dict[str, tuple[type, ...]] = {"id": (str,), "at": (str,), "rating": (str,), "correction": (str,)}
 REST = "rest"  # what a record has beyond the columns, as JSON
 LOG_BYTES = b"log_bytes"  # how large the JSON lines were: the log's state is the same before and after
-BATCH = 1_000  # records turned to Arrow at once: requests are served between two batches
+BATCH = 200  # records turned to Arrow at once: requests are served between two batches
 ROW_GROUP = 20_000
 _STEM = re.compile(r"(probes-|feedback-|)(\d{4}-\d\d-\d\d)(?:\.(\d+))?")
 

@@ -15,7 +15,7 @@ from document_tables import banking, random_documents, sms, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_assets.artifacts import write_table
+from llm_assets.artifacts import read_table, write_table
 from llm_assets.data.augment import augment_documents, augment_table
 from llm_assets.data.augment.config import AugmentConfig, CutMix, Edit, FilterConfig, SynonymsConfig
 from llm_assets.data.augment.eda import EDITS, augment_text
@@ -147,15 +147,16 @@ def test_one_label_cannot_be_mixed() -> None:
 def test_copies_of_the_parent_are_dropped() -> None:
     rows = [{"text": text, "parents": ["p"]} for text in ("Hello,  WORLD", "hello there world", "other text")]
     kept, dropped = drop_copies(rows, {"p": "hello world!"}, 0.0)
-    assert ([row["text"] for row in kept], dropped) == (["hello there world", "other text"], 1)
-    assert drop_copies(rows, {"p": "hello world!"}, 0.5)[1] == 2
+    assert [row["text"] for row in kept] == ["hello there world", "other text"]
+    assert [(row["text"], parent) for row, parent in dropped] == [("Hello,  WORLD", "p")]
+    assert len(drop_copies(rows, {"p": "hello world!"}, 0.5)[1]) == 2
     assert word_change("a b c d", "a b c x") == 0.25
 
 
 def test_rows_that_changed_their_label_are_dropped(real_data) -> None:
     pairs = [pair for pair in banking(real_data) if pair[1] in ("exchange_rate", "card_arrival", "age_limit")]
     train = table(pairs)
-    check = LabelCheck(train, FilterConfig(), seed=1)
+    check = LabelCheck(pairs, FilterConfig(), seed=1)
     parent = next(row for row in train.to_pylist() if row["text"] == "I am still waiting on my card?")
     made = [
         {"id": "kept", "text": "I still wait on my card", "label": "card_arrival", "parents": [parent["id"]]},
@@ -163,7 +164,8 @@ def test_rows_that_changed_their_label_are_dropped(real_data) -> None:
         {"id": "soft", "text": "what is the exchange rate?", "label": "card_arrival", "parents": [parent["id"], "x"]},
     ]
     kept, dropped = check.drop_changed(made, {parent["id"]: parent["text"]})
-    assert ([row["id"] for row in kept], dropped) == (["kept", "soft"], 1)
+    assert [row["id"] for row in kept] == ["kept", "soft"]
+    assert [(row["id"], label) for row, label in dropped] == [("gone", "exchange_rate")]
 
 
 def test_real_messages_keep_their_labels_and_splits(real_data, tmp_path) -> None:
@@ -179,7 +181,12 @@ def test_real_messages_keep_their_labels_and_splits(real_data, tmp_path) -> None
     assert summary.metrics["train_rows"] == 1000
     assert summary.metrics["dropped_copies"] > 0  # messages of few words, of which a mark was left out
     assert 0 < summary.metrics["dropped_changed_label"] < 100
-    assert {sample["operation"] for sample in summary.samples} == {"synonym", "delete", "cutmix"}
+    rejected = {"rejected: copy_of_parent", "rejected: changed_label"}
+    assert {sample["operation"] for sample in summary.samples} - rejected == {"synonym", "delete", "cutmix"}
+    assert summary.metrics["lost_rows"] == 0
+    dropped = read_table(tmp_path / "out" / "rejected.parquet")
+    assert dropped.num_rows == summary.metrics["rejected"] > 0
+    assert set(dropped["reason"].to_pylist()) == {"copy_of_parent", "changed_label"}
 
 
 def wordnet_lines(folder: Path) -> Path:

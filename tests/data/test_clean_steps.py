@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
@@ -19,22 +20,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from llm_assets.artifacts import read_table, rejected_schema, write_table
+from llm_assets.artifacts import no_progress, read_table, rejected_schema, write_table
 from llm_assets.data.clean import clean_batches, clean_documents, clean_table
-from llm_assets.data.clean_batch import batch_steps
+from llm_assets.data.clean_batch import batch_steps, clean_batch
 from llm_assets.data.clean_config import LabelErrorsConfig
-from llm_assets.data.config import CleanConfig
+from llm_assets.data.config import CleanConfig, NearDuplicateConfig
 from llm_assets.data.decontaminate import decontaminate_step, evaluation_ngrams
 from llm_assets.data.executor import in_order
 from llm_assets.data.label_errors import find_label_errors
 from llm_assets.data.language import language_of
 from llm_assets.data.markup import CONTROL, plain_prose, repair_text, tidy_lines, tidy_space
+from llm_assets.data.near_duplicates import LONG_BUCKET, near_duplicates, shared_buckets
 from llm_assets.data.pii import FORMS, find_pii, iban_holds, luhn_holds, redact
 from llm_assets.data.rows import documents_table, text_hash
 from llm_assets.data.shingles import shingles, text_hashes, word_hashes
 from llm_assets.data.spelling import correct_word
 from llm_assets.data.steps import apply_steps
-from llm_assets.data.text_steps import TO_REPAIR, TO_STRIP, TO_TIDY
+from llm_assets.data.text_steps import TO_REPAIR, TO_STRIP, TO_TIDY_LINES, TO_TIDY_SPACE
+from llm_assets.data.waiting import Waiting
 from llm_assets.data.words import split_words, words_of
 from llm_assets.errors import UserError
 
@@ -147,7 +150,18 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
 
 
 @QUICK
-@given(st.text(alphabet=st.sampled_from("ab \n\t-=|+*`[:<#.>~'\"“”‘’–—…•&\x00\x1bé\u00a0_"), max_size=60))  # noqa: RUF001
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from("ab \n\t-=|+*`[]():<#.>~'\"“”‘’–—…•&\x00\x1bé\u00a0_ÂÃâ€œ¢²°Œ\x85\u2003\u0301"),  # noqa: RUF001
+            st.characters(max_codepoint=0x2122),
+            st.sampled_from(
+                [":param x:", "https://a", "..  note::", "::\n", "- -", "Â ", "a Ã ", "\n\n", "    ", "==="]
+            ),
+        ),
+        max_size=40,
+    ).map("".join)
+)
 def test_columns_touch_every_text_that_a_rule_would_change(text: str) -> None:
     column = pa.array([text])
     import pyarrow.compute as pc
@@ -157,8 +171,8 @@ def test_columns_touch_every_text_that_a_rule_would_change(text: str) -> None:
 
     assert concerned(TO_REPAIR) or repair_text(text) == text
     assert concerned(TO_STRIP) or plain_prose(text) == text
-    if text.isascii():
-        assert concerned(TO_TIDY) or (tidy_space(text) == text and tidy_lines(text) == text)
+    assert concerned(TO_TIDY_SPACE) or tidy_space(text) == text
+    assert concerned(TO_TIDY_LINES) or tidy_lines(text) == text
     assert tidy_lines(tidy_lines(text)) == tidy_lines(text)
 
 
@@ -409,3 +423,80 @@ def test_summary_shows_each_step(tmp_path: Path) -> None:
     assert summary.metrics["length_rejected"] == 1
     assert summary.metrics["pii_changed"] == 1
     assert "[EMAIL]" in read_table(out / "documents.parquet")["text"][0].as_py()
+
+
+@QUICK
+@given(
+    st.lists(
+        st.one_of(st.none(), st.text(st.sampled_from("aAßé“ΣςﬁfiI1²_-,. \n\u0301\u00a0字"), max_size=12)), max_size=8
+    )
+)
+def test_equal_words_but_no_others_have_equal_hashes(texts: list[str | None]) -> None:
+    hashes, offsets = word_hashes(pa.array(texts, pa.string()))
+    words = [[word for word in re.split(r"[\W_]+", (text or "").casefold()) if word] for text in texts]
+    assert np.diff(offsets).tolist() == [len(found) for found in words]
+    pairs = set(zip((word for found in words for word in found), hashes.tolist(), strict=True))
+    assert len(pairs) == len({word for word, _ in pairs}) == len({value for _, value in pairs})
+
+
+@QUICK
+@given(st.data(), st.integers(0, 90), st.integers(1, 4), st.sampled_from([0.3, 0.6, 1.0]))
+def test_of_rows_that_share_a_band_and_are_alike_the_first_stays(
+    data: st.DataObject, rows: int, bands: int, threshold: float
+) -> None:
+    keys = np.array(
+        data.draw(st.lists(st.lists(st.integers(0, 12), min_size=rows, max_size=rows), min_size=bands, max_size=bands)),
+        dtype=np.uint64,
+    ).reshape(bands, rows)
+    sets = data.draw(st.lists(st.frozensets(st.integers(0, 5), min_size=1), min_size=rows, max_size=rows))
+    living = np.array(sorted(data.draw(st.sets(st.integers(0, max(rows - 1, 0))))) if rows else [], dtype=np.int64)
+
+    expected: list[tuple[int, int]] = []
+    buckets: dict[tuple[int, int], list[int]] = {}
+    for place in living.tolist():
+        mine = [(band, int(keys[band, place])) for band in range(bands)]
+        others = (other for key in mine for other in buckets.get(key, []))
+        alike = (o for o in others if len(sets[o] & sets[place]) / len(sets[o] | sets[place]) >= threshold)
+        if (of := next(alike, None)) is not None:
+            expected.append((place, of))
+            continue
+        for key in mine:
+            if len(kept := buckets.setdefault(key, [])) < LONG_BUCKET:
+                kept.append(place)
+
+    shared = shared_buckets((band[living] for band in keys), living)
+    grams = [np.array(sorted(each), dtype=np.uint64) for each in sets]
+    found, of, similarity = near_duplicates(shared, grams.__getitem__, rows, threshold, no_progress)
+    assert list(zip(found.tolist(), of.tolist(), strict=True)) == expected
+    for row, other, share in zip(found.tolist(), of.tolist(), similarity.tolist(), strict=True):
+        assert share == pytest.approx(len(sets[row] & sets[other]) / len(sets[row] | sets[other]))
+
+
+@QUICK
+@given(st.lists(st.lists(st.sampled_from(["ox", "ant", "bee", "cow"]), max_size=14), max_size=6))
+def test_ngrams_of_growing_size_are_those_of_each_size_alone(texts: list[list[str]]) -> None:
+    words = words_of(pa.array([" ".join(text) for text in texts], pa.string()))
+    for size, (start, hashes) in zip((2, 3, 5), words.ngrams([2, 3, 5]), strict=True):
+        ((alone, same),) = words.ngrams([size])
+        assert start.tolist() == alone.tolist() and hashes.tolist() == same.tolist()
+        assert len(start) == sum(max(len(text) - size + 1, 0) for text in texts)
+
+
+@pytest.mark.parametrize("size", [3, 1000])
+def test_what_waits_between_the_passes_is_read_back_by_column_and_by_row(tmp_path: Path, size: int) -> None:
+    texts = [f"Report number {n} says that the river rose by {n} feet and fell again." for n in range(40)]
+    table = documents_table(
+        [
+            {"id": text_hash(text), "text": text, "source": "river", "uri": str(n), "label": "wet" if n % 3 else None}
+            for n, text in enumerate(texts)
+        ]
+    )
+    with Waiting(tmp_path, NearDuplicateConfig()) as waiting:
+        for batch in table.to_batches(max_chunksize=size):
+            waiting.add(clean_batch(CleanConfig().model_dump_json(), 0, batch))
+    assert waiting.rows_in == len(texts)
+    assert waiting.narrow()["label"].to_pylist() == table["label"].to_pylist()
+    rows = np.array([39, 0, 7, 7, 21])
+    assert waiting.ids(rows).to_pylist() == [text_hash(texts[row]) for row in rows]
+    assert waiting.ids(rows[:0]).to_pylist() == []
+    assert [batch["raw"].null_count for batch in waiting.batches()] == [len(b) for b in waiting.batches()]

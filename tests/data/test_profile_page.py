@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from browser import CONTRAST
 from typer.testing import CliRunner
 
 from llm_assets.cli import app
@@ -72,20 +73,6 @@ def test_the_page_is_inert_and_fits(page: Path, width: int, scheme: str) -> None
         # Text against its ground, 4.5 : 1 at least (WCAG 2.2, 1.4.3), for every colour that text has.
         assert opened.evaluate(CONTRAST) >= 4.5
         browser.close()
-
-
-CONTRAST = """() => {
-  const light = text => { const [r, g, b] = text.match(/[0-9.]+/g).map(Number).map(v => v / 255)
-    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b }
-  const ground = node => { for (; node; node = node.parentElement) {
-    const colour = getComputedStyle(node).backgroundColor
-    if (!colour.startsWith('rgba(0, 0, 0, 0')) return colour } return 'rgb(255,255,255)' }
-  let worst = 21
-  for (const node of document.querySelectorAll('h1,h2,h3,p,small,td,th,dt,dd,summary,code,pre,span,b')) {
-    if (!node.textContent.trim()) continue
-    const [a, b] = [light(getComputedStyle(node).color), light(ground(node))].sort((x, y) => y - x)
-    worst = Math.min(worst, (a + 0.05) / (b + 0.05)) }
-  return worst }"""
 
 
 def test_the_command_shows_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from llm_assets.artifacts import DOCUMENTS, read_table, write_table
 from llm_assets.data.augment import augment_documents
 from llm_assets.data.balance import balance_documents
-from llm_assets.data.balance.config import Oversample
+from llm_assets.data.balance.config import Oversample, Undersample
 from llm_assets.data.clean import clean_documents
 from llm_assets.data.config import AugmentConfig, CardConfig, CleanConfig, DataConfig, InstalledPackages
 from llm_assets.data.profile import profile_documents
@@ -94,6 +94,25 @@ def test_rejected_and_held_out_rows_have_chains_too(stages: dict[str, Path]) -> 
         row_chain(stages, "nobody")
 
 
+def test_what_later_stages_leave_out_has_a_chain_too(stages: dict[str, Path], tmp_path: Path) -> None:
+    """A copy that was dropped again names its parent; a row left out by undersampling is told where it went."""
+    folders = {**stages, "augmented_documents": tmp_path / "augmented", "balanced_documents": tmp_path / "balanced"}
+    for stage in STAGES[2:]:
+        folders[stage].mkdir()
+    config = AugmentConfig(share=1, operations=["delete"], alpha=0.05, filters={"min_change": 0.2})
+    augment_documents(stages["cleaned_documents"], folders["augmented_documents"], config)
+    balance_documents(folders["augmented_documents"], folders["balanced_documents"], Undersample(power=1))
+    (dropped, *_) = read_table(folders["augmented_documents"] / "rejected.parquet").to_pylist()
+    chain = row_chain(folders, dropped["id"])
+    assert [link.stage for link in chain.links] == [*STAGES[:3], "augmented_documents"] and not chain.missing
+    assert (chain.links[-1].id, chain.links[-1].reason) == (dropped["id"], "copy_of_parent")
+    assert chain.links[-1].made_from == (chain.links[-2].id,) == (dropped["parents"][0],)
+    (left_out, *_) = read_table(folders["balanced_documents"] / "rejected.parquet").to_pylist()
+    chain = row_chain(folders, left_out["id"])
+    assert [link.stage for link in chain.links] == list(STAGES)
+    assert [link.reason for link in chain.links] == [None, None, None, "undersampled"] and not chain.missing
+
+
 def test_steps_are_complete_and_a_hole_is_found(stages: dict[str, Path], tmp_path: Path) -> None:
     assert broken_steps(stages) == dict.fromkeys(STAGES[1:], 0)
     table = read_table(stages["cleaned_documents"] / DOCUMENTS)
@@ -119,6 +138,10 @@ def test_the_card_says_what_is_in_the_data(stages: dict[str, Path], tmp_path: Pa
     assert "Routing of &lt;tickets&gt;." in card and "<b>" not in card
     assert f"| cleaned\\_documents | {cleaned.num_rows:,} | 2 |" in card
     assert "| cleaning | too\\_short | 12 |" in card and "| cleaning | exact\\_duplicate | 1 |" in card
+    dropped = read_table(stages["augmented_documents"] / "rejected.parquet")["reason"].to_pylist()
+    assert all(
+        f"| augmentation | {name} | {dropped.count(name)} |" in card.replace("\\_", "_") for name in set(dropped)
+    )
     assert f"of the {balanced.num_rows:,} training rows" in card
     assert "the licence is not known" in card and "imbalance" in card and "| en |" in card
     sections = {item["title"]: item for item in json.loads((tmp_path / "one" / "report.json").read_text())["card"]}

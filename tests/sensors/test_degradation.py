@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -12,6 +13,7 @@ from llm_assets.monitoring.config import RetrainConfig
 from llm_assets.monitoring.decision import Decision, Memory, Observation, decide, remember, run_key
 from llm_assets.recipe import current_recipe
 from llm_assets.serving.feedback import accepted_path
+from llm_assets.serving.labels import add_pairs, add_vote, make_pair
 from llm_assets.serving.traffic import TrafficLog, now
 from sensors.degradation import RETRAIN_TAG, degradation_sensor
 from sensors.schedules import monitor_schedule
@@ -62,6 +64,9 @@ def test_one_degradation_starts_one_run(home, instance):
     assert "no monitoring report" in tick(instance).skip_reason.skip_message
     serve(home)
     corrections(home, 5)
+    compared = make_pair("route", "which one", ("web", "tables"), "posted")
+    add_pairs(home, [compared])
+    add_vote(home, compared, "ada", "b")
     report(instance, degraded=False)
     assert "as good as it should be" in tick(instance).skip_reason.skip_message
     report(instance, degraded=True)
@@ -71,6 +76,7 @@ def test_one_degradation_starts_one_run(home, instance):
     assert request.tags["llm-assets/champion"] == "champion-1"
     assert request.tags["llm-assets/reason"] == "feedback_accuracy"
     assert len(accepted_path(home).read_text().splitlines()) == 5
+    assert json.loads((home / "feedback" / "labelled.jsonl").read_text())["chosen"] == "web"
 
     again = tick(instance, result.cursor)
     assert not again.run_requests and "cooldown" in again.skip_reason.skip_message

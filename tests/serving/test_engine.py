@@ -230,7 +230,7 @@ def test_rows_end_with_the_package_they_began_with(world, exact, checkpoint, tmp
 def test_a_step_that_fails_fails_its_rows_alone(world, exact, checkpoint, tmp_path):
     broken = load(checkpoint, tmp_path / "broken", "fp32", "broken")
     row = world.row(broken, [5] * 20, Sampling(5))
-    broken.model._session = None  # what a package whose memory is gone looks like
+    broken.model._decoder = broken.model._reader = None  # what a package whose memory is gone looks like
     fine = world.row(exact, [5] * 20, Sampling(5, ignore_eos=True))
     world.engine.submit([row])
     assert len(world.run(fine)[0]) == 5

@@ -11,7 +11,6 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_assets.data.features import sample_rows
 from llm_assets.data.rows import joined_licence
 from llm_assets.data.spans import span_mix
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 POOL, TRIES = 20_000, 20
+PARTNER = ("id", "text", "label", "licence")
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,14 @@ class Mixed:
 
 
 class CutMixer:
-    """Mixes rows with partners from a pool of at most 20,000 labelled rows of the train split.
+    """Mixes rows with partners: labelled rows of the train split, at most `POOL`, their texts cut to size.
 
-    texts: id -> the first `max_words` words, of the partners that were used.
+    texts: id -> text, of the partners that were used.
     """
 
-    def __init__(self, train: pa.Table, max_words: int) -> None:
-        import pyarrow as pa
-
+    def __init__(self, partners: pa.Table) -> None:
         self.texts: dict[str, str] = {}
-        self._max_words = max_words
-        columns = train.select(["id", "text", "label", "licence"])
-        labelled = [row for row, label in enumerate(train["label"].to_pylist()) if label is not None]
-        self._rows = columns.take(pa.array([labelled[at] for at in sample_rows(len(labelled), POOL, 0)], pa.int64()))
+        self._rows = partners
 
     def mix(self, row: dict[str, Any], short: str, beta: float, rng: random.Random) -> list[Mixed]:
         """Two weighted parts of one mixed text; none where no partner of another label was found, or no word left."""
@@ -55,11 +50,10 @@ class CutMixer:
                 break
         else:
             return []
-        other = " ".join(partner["text"].split()[: self._max_words])
-        text, share = span_mix(short, other, rng.betavariate(beta, beta), rng)
+        text, share = span_mix(short, partner["text"], rng.betavariate(beta, beta), rng)
         if share == 1.0:
             return []
-        self.texts[partner["id"]] = other
+        self.texts[partner["id"]] = partner["text"]
         licence = joined_licence(row["licence"], partner["licence"])
         return [
             Mixed(text, row["label"], share, partner["id"], licence),

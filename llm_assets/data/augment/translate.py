@@ -16,17 +16,27 @@ Translate = Callable[[Sequence[str]], list[str]]
 
 
 def back_translate(
-    texts: Sequence[str], config: BackTranslation, cache: Path, progress: Progress = no_progress
+    texts: Sequence[str],
+    config: BackTranslation,
+    cache: Path,
+    progress: Progress = no_progress,
+    loaded: dict[Path, Translate] | None = None,
 ) -> list[str]:
     """Each text in the other language and back; greedy or beam search, so equal texts and models give equal results.
 
-    cache: the SQLite file that keeps every translation by text and models. Raises UserError for a folder that is no
-    model.
+    cache: the SQLite file that keeps every translation by text and models; loaded: models by folder, kept from one call
+    to the next. Raises UserError for a folder that is no model.
     """
-    there = _translated(texts, config, "forward", cache, lambda done, total, note="": progress(done / 2, total, note))
-    return _translated(
-        there, config, "back", cache, lambda done, total, note="": progress((total + done) / 2, total, note)
-    )
+    loaded = {} if loaded is None else loaded
+
+    def there_so_far(done: float, total: float, note: str = "") -> None:
+        progress(done / 2, total, note)
+
+    def back_so_far(done: float, total: float, note: str = "") -> None:
+        progress((total + done) / 2, total, note)
+
+    there = _translated(texts, config, "forward", cache, there_so_far, loaded)
+    return _translated(there, config, "back", cache, back_so_far, loaded)
 
 
 def model_folder(config: BackTranslation, way: str) -> Path:
@@ -40,21 +50,28 @@ def model_folder(config: BackTranslation, way: str) -> Path:
     return folder
 
 
-def _translated(texts: Sequence[str], config: BackTranslation, way: str, cache: Path, progress: Progress) -> list[str]:
+def _translated(
+    texts: Sequence[str],
+    config: BackTranslation,
+    way: str,
+    cache: Path,
+    progress: Progress,
+    loaded: dict[Path, Translate],
+) -> list[str]:
     """Batches are made of all texts before the cache is asked: what a batch is does not depend on what is known."""
     folder = model_folder(config, way)
     settings = {"model": folder_digest(folder), "beams": config.beams, "max_tokens": config.max_tokens}
     known = TextCache(cache, settings)
     found: dict[str, str] = {}
-    translate: Translate | None = None
     order = sorted(set(texts), key=lambda text: (len(text), text))
     try:
         for start in range(0, len(order), config.batch_size):
             batch = order[start : start + config.batch_size]
             values = known.get(batch)
             if any(value is None for value in values):
-                translate = translate or load_translator(folder, config)
-                values = [*translate(batch)]
+                if folder not in loaded:
+                    loaded[folder] = load_translator(folder, config)
+                values = [*loaded[folder](batch)]
                 known.put(batch, [value or "" for value in values])
             found |= {text: value or "" for text, value in zip(batch, values, strict=True)}
             progress(start + len(batch), len(order), f"back translation, {way}")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from llm_assets.data.spans import span_mix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,8 +72,3 @@ def near_rows(points: np.ndarray, labels: Sequence[str], synthetic: np.ndarray, 
                 share = far / (near + far) if near + far > 0 else 0.5
                 found[at] = Near(int(rows[place[0]]), int(rows[place[-1]]), share)
     return [found[at] for at in range(len(of))]
-
-
-def mixed_text(texts: Sequence[str], near: Near, seed: str) -> str:
-    """The nearest text with a span of the second nearest in it."""
-    return span_mix(texts[near.first], texts[near.second], near.share, random.Random(seed))[0]

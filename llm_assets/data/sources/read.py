@@ -22,9 +22,10 @@ PROJECT = Path(__file__).resolve().parent.parent.parent.parent
 
 @dataclass
 class Count:
-    """What came of one source."""
+    """What came of one source: all that was found is a document or a reject."""
 
     name: str
+    found: int = 0
     documents: int = 0
     characters: int = 0
     seconds: float = 0.0
@@ -52,7 +53,11 @@ def read_source(
     limit = source.max_row_bytes if isinstance(source, Files) else None
     licence, split = getattr(source, "licence", "unknown"), getattr(source, "split", None)
     stream = batches(
-        _found(source, home, root, progress), source=source.kind, licence=licence, split=split, max_text_bytes=limit
+        _counted(_found(source, home, root, progress), count),
+        source=source.kind,
+        licence=licence,
+        split=split,
+        max_text_bytes=limit,
     )
     started = time.perf_counter()
     for batch in stream:
@@ -97,6 +102,12 @@ def _found(source: Source, home: Path, root: Path, progress: Progress) -> Iterat
     from llm_assets.data.sources.sql import read_sql
 
     return read_sql(source, home, root, progress)
+
+
+def _counted(found: Iterator[Found], count: Count) -> Iterator[Found]:
+    for item in found:
+        count.found += 1
+        yield item
 
 
 def _add(count: Count, batch: Batch) -> None:

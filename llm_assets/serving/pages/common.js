@@ -16,7 +16,7 @@ let digest = null;
 function call(path, body, signal) {
   return fetch(path, {
     method: body === undefined ? "GET" : "POST",
-    headers: { "authorization": "Bearer " + remembered.get("key"), "content-type": "application/json" },
+    headers: { "authorization": "Bearer " + remembered.get("key"), "content-type": typeof body === "string" ? "text/plain" : "application/json" },
     body: body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body),
     signal,
   });

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from llm_assets.serving import wire
-from llm_assets.serving.clients import GONE, patience, unless_gone
+from llm_assets.serving.clients import GONE, off_the_loop, patience, unless_gone
 from llm_assets.serving.guard import PROBE_HEADER
 from llm_assets.serving.protocol import ApiError
 from llm_assets.serving.replies import Reply, prepare
@@ -28,20 +29,27 @@ from llm_assets.serving.vocabulary import vocabulary
 def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/v1/chat/completions", responses={200: {"model": wire.ChatCompletion}})
+    @routes.post("/v1/chat/completions", responses=_replies(wire.ChatCompletion))
     async def chat(request: Request, asked: ChatRequest) -> Response:
         return await _respond(service, request, asked)
 
-    @routes.post("/v1/completions", responses={200: {"model": wire.Completion}})
+    @routes.post("/v1/completions", responses=_replies(wire.Completion))
     async def completions(request: Request, asked: CompletionRequest) -> Response:
         return await _respond(service, request, asked)
 
     return routes
 
 
+def _replies(whole: type) -> dict[int | str, dict[str, Any]]:
+    """What /openapi.json says of a success."""
+    return {200: {"model": whole, "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+
+
 async def _respond(service: Service, request: Request, asked: ChatRequest | CompletionRequest) -> Response:
     seconds = patience(request.headers, bool(asked.stream), service.settings.deadline_seconds)
-    reply = prepare(asked, service.served(), service.settings, time.monotonic() + seconds)
+    reply = await off_the_loop(
+        request, partial(prepare, asked, service.served(), service.settings, time.monotonic() + seconds)
+    )
     reply.probe = PROBE_HEADER in request.headers
     facts = request.state.facts
     facts.update(reply=reply.id, model=reply.model, stream=bool(asked.stream), prompt_tokens=reply.prompt_tokens)
@@ -118,6 +126,7 @@ def finish(service: Service, reply: Reply, status: int, facts: dict[str, Any]) -
         "cached": reply.cached,
         "digest": reply.package.digest,
     }
-    told = ("completion_tokens", "ttft_ms", "finish_reason", "cached", "digest")
-    facts.update({name: record[name] for name in told + (("text", "reply") if service.settings.log_prompts else ())})
+    facts.update({name: record[name] for name in ("completion_tokens", "ttft_ms", "finish_reason", "cached", "digest")})
+    if service.settings.log_prompts:
+        facts.update(text=record["text"], reply_text=record["reply"])
     service.traffic.request(record, reply.probe)

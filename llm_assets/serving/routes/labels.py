@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
+from typing_extensions import TypedDict
 
-from llm_assets.serving.agreement import agreement
+from llm_assets.serving.agreement import Agreement, agreement
 from llm_assets.serving.label_pairs import read_posted, sample_pairs, unpaired_requests
 from llm_assets.serving.labels import (
     CHAT,
@@ -28,10 +29,48 @@ from llm_assets.serving.labels import (
     undo_vote,
     verdicts,
 )
-from llm_assets.serving.protocol import ApiError, RequestBody
+from llm_assets.serving.protocol import ApiError, RequestBody, shown
 from llm_assets.serving.service import Service
 
 REVIEWER = Field(min_length=1, max_length=60)
+LINES = {"schema": {"type": "string", "description": "a JSON object a line"}}
+
+
+class ShownPair(TypedDict):
+    """A pair as a reviewer sees it: nothing in it says which reply is whose."""
+
+    id: str
+    task: str
+    text: str
+    left: str
+    right: str
+
+
+class Progress(TypedDict):
+    """mine, left: pairs this reviewer has judged, and is still to judge. decided: of all pairs, with a verdict."""
+
+    mine: int
+    left: int
+    pairs: int
+    decided: int
+
+
+class Turn(TypedDict):
+    pair: ShownPair | None
+    progress: Progress
+    guidelines: str
+
+
+class Posted(TypedDict):
+    posted: int
+    added: int
+
+
+class Sampled(TypedDict):
+    """sampled: texts that were answered twice. added: those whose replies differ."""
+
+    sampled: int
+    added: int
 
 
 class VoteRequest(RequestBody):
@@ -53,40 +92,39 @@ def router(service: Service) -> APIRouter:
     home = service.home
 
     @routes.get("/next")
-    async def next_pair(reviewer: str = "") -> dict[str, Any]:
-        if not 1 <= len(reviewer) <= 60:
-            raise ApiError(400, "'reviewer' is a name of 1 to 60 characters", param="reviewer")
+    async def next_pair(reviewer: Annotated[str, Query(min_length=1, max_length=60)]) -> Turn:
         return await run_in_threadpool(_turn, service, reviewer)
 
     @routes.post("/votes")
-    async def vote(given: VoteRequest) -> dict[str, Any]:
+    async def vote(given: VoteRequest) -> Turn:
         await run_in_threadpool(_vote, home, given)
         service.metrics.votes.labels(given.choice).inc()
         return await run_in_threadpool(_turn, service, given.reviewer)
 
     @routes.post("/undo")
-    async def undo(given: UndoRequest) -> dict[str, Any]:
+    async def undo(given: UndoRequest) -> Turn:
         taken = await run_in_threadpool(undo_vote, home, given.reviewer)
         if taken is None:
-            raise ApiError(404, f"{given.reviewer!r} has no vote to take back", param="reviewer", code="no_vote")
+            raise ApiError(404, f"'{shown(given.reviewer)}' has no vote to take back", param="reviewer", code="no_vote")
         return await run_in_threadpool(_turn, service, given.reviewer, taken)
 
-    @routes.post("/pairs")
-    async def pairs(request: Request) -> dict[str, Any]:
-        tasks = {CHAT, *(task for task, _ in service.served().tasks.values())}
+    @routes.post("/pairs", openapi_extra={"requestBody": {"required": True, "content": {"text/plain": LINES}}})
+    async def pairs(request: Request) -> Posted:
+        """Add pairs: a line is `{"text", "replies": [one, another], "task"}`, the task "chat" where none is said."""
+        tasks = {CHAT, *(task for task, _ in service.current().tasks.values())}
         posted = read_posted(await request.body(), tasks)
         return {"posted": len(posted), "added": await run_in_threadpool(add_pairs, home, posted)}
 
     @routes.post("/sample")
-    async def sample(given: SampleRequest) -> dict[str, Any]:
+    async def sample(given: SampleRequest) -> Sampled:
         wanted = await run_in_threadpool(unpaired_requests, home, service.served().names, given.count)
         return {"sampled": len(wanted), "added": await sample_pairs(service, home, wanted)}
 
     @routes.get("/agreement")
-    async def agreed() -> dict[str, Any]:
+    async def agreed() -> Agreement:
         return agreement(await run_in_threadpool(read_votes, home))
 
-    @routes.get("/export")
+    @routes.get("/export", response_class=Response, responses={200: {"content": {"application/jsonl": LINES}}})
     async def export() -> Response:
         text = await run_in_threadpool(preference_jsonl, home)
         named = {"content-disposition": 'attachment; filename="preferences.jsonl"'}
@@ -111,7 +149,7 @@ def _said(role: str, text: str) -> list[dict[str, str]]:
 def _vote(home: Path, given: VoteRequest) -> None:
     pair = read_pairs(home).get(given.pair)
     if pair is None:
-        raise ApiError(404, f"there is no pair {given.pair!r}", param="pair", code="pair_not_found")
+        raise ApiError(404, f"there is no pair '{shown(given.pair)}'", param="pair", code="pair_not_found")
     chosen: Side
     match given.choice:
         case "tie" | "skip":
@@ -121,7 +159,7 @@ def _vote(home: Path, given: VoteRequest) -> None:
     add_vote(home, pair, given.reviewer, chosen)
 
 
-def _turn(service: Service, reviewer: str, taken_back: Vote | None = None) -> dict[str, Any]:
+def _turn(service: Service, reviewer: str, taken_back: Vote | None = None) -> Turn:
     """What the reviewer is to judge now, blind, and how far all are; the pair of a vote taken back comes first."""
     settings = service.settings.labelling
     pairs, votes = read_pairs(service.home), read_votes(service.home)
@@ -140,6 +178,6 @@ def _turn(service: Service, reviewer: str, taken_back: Vote | None = None) -> di
     }
 
 
-def _shown(pair: Pair, reviewer: str) -> dict[str, str]:
+def _shown(pair: Pair, reviewer: str) -> ShownPair:
     left, right = (pair.a, pair.b) if shown_order(pair.id, reviewer) == "ab" else (pair.b, pair.a)
     return {"id": pair.id, "task": pair.task, "text": pair.text, "left": left, "right": right}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from functools import partial
+
+from fastapi import APIRouter, Request
 from typing_extensions import TypedDict
 
+from llm_assets.serving.clients import off_the_loop
 from llm_assets.serving.package import RAW_MODEL
 from llm_assets.serving.replies import render, render_text, require_model, require_tokens
 from llm_assets.serving.requests import DetokenizeRequest, TokenizeRequest
@@ -26,7 +29,7 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
     @routes.post("/tokenize")
-    async def tokenize(asked: TokenizeRequest) -> Tokens:
+    async def tokenize(request: Request, asked: TokenizeRequest) -> Tokens:
         """The tokens that a completion of this prompt, or these messages, would be given."""
         served = service.served()
         model = asked.model or RAW_MODEL
@@ -35,7 +38,8 @@ def router(service: Service) -> APIRouter:
             text = render(asked.messages, model, served)[1]
         else:
             text = render_text(asked.prompt or "", model, served)
-        encoded = served.model.tokenizer.encode(text, add_special_tokens=asked.add_special_tokens)
+        encode = partial(served.model.tokenizer.encode_batch, [text], add_special_tokens=asked.add_special_tokens)
+        [encoded] = await off_the_loop(request, encode)
         return {
             "count": len(encoded.ids),
             "max_model_len": served.model.context,

@@ -532,7 +532,8 @@ def test_a_history_over_many_documents_does_not_depend_on_batches(tmp_path, monk
     )
     found = []
     for size in (7, 1000):
-        monkeypatch.setattr("llm_assets.data.clean.BATCH_ROWS", size)
+        for module in ("clean", "clean_passes"):
+            monkeypatch.setattr(f"llm_assets.data.{module}.BATCH_ROWS", size)
         found.append([table.to_pylist() for table in clean_table(documents_table(rows), config)])
     assert found[0] == found[1]
     kept, rejected = found[0]

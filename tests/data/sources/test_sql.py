@@ -144,7 +144,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folders = [Path(path) for path in ("/usr/local/bin", *map(str, Path("/usr/lib/postgresql").glob("*/bin")))]
     found = shutil.which("initdb", path=os.pathsep.join([os.environ.get("PATH", ""), *map(str, folders)]))
     if not found:
-        pytest.skip("no PostgreSQL server here: install the package postgresql")
+        pytest.skip("no PostgreSQL server here: apt-get install postgresql")
     pytest.importorskip("psycopg", reason="no driver: install llm-assets[postgres]")
     import socket
 
