@@ -63,6 +63,8 @@ def bars(cells: list[dict[str, Any]]) -> list[Bar]:
     for ours in (cell for cell in cells if cell["name"] == OURS):
         same = ("model", "group", "concurrency")
         peers = [cell for cell in cells if cell["name"] != OURS and all(cell[key] == ours[key] for key in same)]
+        if not peers:
+            continue
         where = f"{ours['model']} {ours['group']}, {ours['concurrency']} concurrent"
         fastest = max(peer["best"]["tokens_per_second"] for peer in peers)
         first = min(peer["best"]["ttft_p95_ms"] for peer in peers)

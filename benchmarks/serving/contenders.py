@@ -132,6 +132,8 @@ def llama_server(model: Prepared, path: Path, peers: Peers) -> Iterator[Run]:
                 break
             except OSError:
                 time.sleep(0.1)
+        else:
+            raise RuntimeError(f"{' '.join(command)} did not answer within 30 s")
         yield lambda cell: drive_http(url, cell.prompts(model.vocab), cell.concurrency, {"cache_prompt": False}, {})
     finally:
         process.terminate()

@@ -26,7 +26,7 @@ class Cell:
         return [[drawn.randrange(FIRST_TOKEN, vocab) for _ in range(PROMPT_TOKENS)] for _ in range(self.requests)]
 
 
-WARM = Cell(4, 8, seed=1)  # an engine's first requests
+WARM = Cell(4, 4, seed=1)  # an engine's first requests
 
 
 @dataclass
