@@ -1,7 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test test-slow bench-store bench-imbalance bench-augmentation bench-cleaning bench-out-of-core bench-serving lint types setup clean
+.PHONY: run test test-slow bench-store bench-imbalance bench-augmentation bench-cleaning bench-out-of-core bench-serving bench-semantic-cache lint types setup clean
 
 run: setup
 	@exec $(BIN)/llm-assets up
@@ -80,6 +80,10 @@ bench-serving: setup $(PEERS)/.ready
 SIZE ?= 10
 bench-out-of-core: setup
 	PYTHONPATH=. $(BIN)/python benchmarks/out_of_core.py --gb $(SIZE)
+
+# What the semantic cache answers, and how often wrongly.
+bench-semantic-cache: setup
+	$(BIN)/python benchmarks/semantic_cache.py
 
 clean:
 	rm -rf .venv .llm_assets
