@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_assets.data.config import NearDuplicateConfig
-from llm_assets.data.shingles import MULTIPLIER, mix, shingles, text_hashes, word_hashes
+from llm_assets.data.shingles import LETTERS, MULTIPLIER, mix, shingles, text_hashes, word_hashes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BAND_ROWS = 5  # 25 bands of 5 at 125 values: a pair at 0.8 is missed once in 20,000, one at 0.3 is looked at once in 16
+NO_LETTERS = bytes(np.flatnonzero(LETTERS == 0).tolist())  # of ASCII
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,12 @@ def _starts(texts: pa.Array, size: int) -> np.ndarray:
         return pc.utf8_slice_codeunits(pc.replace_substring_regex(pc.utf8_lower(column), r"[^\pL\pN]+", ""), 0, size)
 
     texts = pc.fill_null(texts, "")
-    found = letters(pc.utf8_slice_codeunits(texts, 0, 2 * size))  # nearly always enough
+    starts = pc.utf8_slice_codeunits(texts, 0, 2 * size)  # nearly always enough
+    plain = pc.string_is_ascii(starts)
+    ascii_texts = starts.filter(plain).cast(pa.binary()).to_pylist()
+    quick = [text.translate(LETTERS.tobytes(), NO_LETTERS)[:size] for text in ascii_texts]
+    found = pc.replace_with_mask(starts, plain, pa.array(quick, pa.binary()).cast(pa.string()))
+    found = pc.replace_with_mask(found, pc.invert(plain), letters(starts.filter(pc.invert(plain))))
     short = pc.and_(pc.less(pc.utf8_length(found), size), pc.greater(pc.utf8_length(texts), 2 * size))
     found = pc.replace_with_mask(found, short, letters(texts.filter(short)))
     enough = pc.equal(pc.utf8_length(found), size).to_pylist()

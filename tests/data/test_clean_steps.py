@@ -34,6 +34,7 @@ from llm_assets.data.near_duplicates import LONG_BUCKET, near_duplicates, shared
 from llm_assets.data.pii import FORMS, HINTS, find_pii, iban_holds, luhn_holds, redact
 from llm_assets.data.rows import documents_table, text_hash
 from llm_assets.data.shingles import shingles, text_hashes, word_hashes
+from llm_assets.data.signatures import signatures
 from llm_assets.data.spelling import correct_word
 from llm_assets.data.steps import apply_steps
 from llm_assets.data.text_steps import TO_REPAIR, TO_STRIP, TO_TIDY_LINES, TO_TIDY_SPACE
@@ -511,3 +512,14 @@ def test_what_waits_between_the_passes_is_read_back_by_column_and_by_row(tmp_pat
     assert waiting.ids(rows).to_pylist() == [text_hash(texts[row]) for row in rows]
     assert waiting.ids(rows[:0]).to_pylist() == []
     assert [batch["raw"].null_count for batch in waiting.batches()] == [len(b) for b in waiting.batches()]
+
+
+@QUICK
+@given(st.lists(st.text(st.sampled_from("aBé1“_- \x00"), max_size=14), max_size=6), st.integers(1, 6))
+def test_texts_with_equal_first_letters_have_equal_starts(texts: list[str], size: int) -> None:
+    config = NearDuplicateConfig(same_start=size)
+    found = signatures(pa.array(texts, pa.string()), config).start.tolist()
+    letters = ["".join(filter(str.isalnum, text.lower()))[:size] for text in texts]
+    assert [start == 0 for start in found] == [len(start) < size for start in letters]
+    pairs = {pair for pair in zip(letters, found, strict=True) if pair[1]}
+    assert len(pairs) == len({start for start, _ in pairs}) == len({value for _, value in pairs})
