@@ -37,7 +37,8 @@ def prefill_graph(path: Path) -> bytes | None:
     import onnx
     from onnx import numpy_helper
 
-    model = onnx.load(str(path))
+    model = onnx.load(str(path), load_external_data=False)
+    _read_external(model, path.parent)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     products = [node for node in model.graph.node if node.op_type == "MatMulNBits"]
     if not products or sum(np.prod(weights[node.input[1]].dims) for node in products) > LARGEST:
@@ -54,6 +55,21 @@ def prefill_graph(path: Path) -> bytes | None:
         _replace(model, node, weights[node.input[1]], weights[sources.get(node.input[2], node.input[2])])
     _drop_unused(model)
     return model.SerializeToString()
+
+
+def _read_external(model: onnx.ModelProto, folder: Path) -> None:
+    """Read the weights that lie beside the graph. onnx's own reader takes no file with a second hard link, which a
+    package in a version store's cache has."""
+    from onnx import TensorProto
+
+    for tensor in model.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            where = {entry.key: entry.value for entry in tensor.external_data}
+            with (folder / Path(where["location"]).name).open("rb") as stream:
+                stream.seek(int(where.get("offset", 0)))
+                tensor.raw_data = stream.read(int(where["length"]))
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
 
 
 def _replace(model: onnx.ModelProto, node: onnx.NodeProto, table: Any, block_scales: Any) -> None:

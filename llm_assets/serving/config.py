@@ -75,7 +75,7 @@ class ServingConfig(Section):
     port: int = Field(8400, ge=1, le=65535)
     max_batch: int = Field(16, ge=1, le=256, description="most rows decoded together; fewer where memory is short")
     prefill_tokens: int = Field(
-        128, ge=32, multiple_of=32, description="prompt tokens read between two steps of decoding"
+        256, ge=32, multiple_of=32, description="prompt tokens read between two steps of decoding"
     )
     kv_cache_mb: int = Field(512, ge=1, description="memory for keys and values of the rows in flight")
     prefix_cache_mb: int = Field(256, ge=0, description="memory for those of prompts' beginnings, kept for reuse")

@@ -109,6 +109,16 @@ def test_rows_join_leave_and_move_and_the_cache_changes_its_shape(packages, exam
     assert np.array_equal(package.decode(cache, np.array([11]), lengths[1:2])[0], expected[1])
 
 
+def test_a_package_may_be_hard_linked(packages, examples, tmp_path):
+    """As the embedded store keeps it."""
+    for path in (packages / "int8").iterdir():
+        (tmp_path / path.name).hardlink_to(path)
+    ids = OnnxModel(packages / "int8").tokenizer.encode(examples[0].prompt).ids
+    both = [OnnxModel(folder, threads=1) for folder in (packages / "int8", tmp_path)]
+    first, second = (model.read_prompts(cache_for(model, 1, 128), [ids]) for model in both)
+    assert np.array_equal(first, second)
+
+
 def test_int8_shrinks_the_embedding_too(packages, tiny_checkpoint):
     # 64 dimensions leave much of the file to graph and scales; the demo's gate asks for 3.5.
     assert model_bytes(tiny_checkpoint) / model_bytes(packages / "int8") > 3
