@@ -266,3 +266,9 @@ def test_equal_inputs_give_equal_bytes_in_another_process(tmp_path) -> None:
     code += f"print(test_augment.augmented_digest(pathlib.Path({str(tmp_path / 'there')!r})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == augmented_digest(tmp_path / "here")
+
+
+def test_texts_without_words_are_not_judged_by_their_words():
+    check = LabelCheck([("1", "a"), ("?", "b")], FilterConfig(), 7)
+    made = [{"id": "x", "text": "2", "label": "a", "parents": ["p"]}]
+    assert check.drop_changed(made, {"p": "1"}) == (made, [])

@@ -205,7 +205,7 @@ def test_the_cache_takes_the_shape_that_the_rows_need(world, exact):
 
 def test_cancelled_and_late_rows_free_their_slots(world, exact):
     rows = [world.row(exact, prompt, Sampling(400, ignore_eos=True)) for prompt in prompts(20, 10, 20, 60)]
-    rows.append(world.row(exact, [5, 6], Sampling(400), deadline=time.monotonic() + 0.05))
+    rows.append(world.row(exact, [5, 6], Sampling(400, ignore_eos=True), deadline=time.monotonic() + 0.05))
     for row in rows:
         world.engine.submit([row])
     world.engine.cancel(rows[:20])

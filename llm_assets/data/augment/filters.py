@@ -54,9 +54,10 @@ class LabelCheck:
         from sklearn.linear_model import SGDClassifier
 
         self.margin = config.margin
-        self.useful = len({label for _, label in examples}) > 1
+        self._vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=50_000)
+        words = self._vectorizer.build_analyzer()
+        self.useful = len({label for _, label in examples}) > 1 and any(words(text) for text, _ in examples)
         if self.useful:
-            self._vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=50_000)
             self._model = SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=10, tol=None, random_state=seed)
             matrix = self._vectorizer.fit_transform([text for text, _ in examples])
             self._model.fit(matrix, [label for _, label in examples])
