@@ -1,15 +1,6 @@
 """A Llama checkpoint as an ONNX package: decode with a KV cache, fp32, int8 or int4, files that need no torch.
 
-onnxruntime-genai's model builder writes the graph (GroupQueryAttention, MatMulNBits). Six edits make it ours:
-
-- the LM head sees only the positions asked for (a prefill of 64 prompts would else give gigabytes of logits);
-- rows' lengths are inputs, not counted from a mask;
-- rotary tables are computed, not stored;
-- gate and up projection are one product;
-- the int8 model reads its embedding from the LM head's int8 table (the builder keeps a second one in fp32,
-  which is half of a small model);
-- scales are stored as fp16.
-
+onnxruntime-genai's model builder writes the graph (GroupQueryAttention, MatMulNBits); `graph_edits.py` makes it ours.
 Equal checkpoints give equal bytes.
 """
 
@@ -25,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from llm_assets.artifacts import PACKAGE, read_json, write_json
+from llm_assets.compression.graph_edits import edited
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,7 +51,7 @@ def export_package(
     with tempfile.TemporaryDirectory(prefix="llm-assets-export-") as scratch:
         folder = Path(scratch)
         _build(checkpoint, folder, precision, block)
-        _save(_edit(folder / MODEL, precision, config["hidden_size"]), out)
+        _save(edited(folder / MODEL, precision, config["hidden_size"]), out)
     for name in TOKENIZER_FILES:
         shutil.copyfile(checkpoint / name, out / name)
     package = {
@@ -114,192 +106,6 @@ def _quiet() -> Iterator[io.StringIO]:
             yield output
     finally:
         root.handlers[:], root.level = handlers, level
-
-
-def _edit(path: Path, precision: Precision, width: int) -> onnx.ModelProto:
-    import onnx
-
-    model = onnx.load(str(path))
-    model.producer_version = ""
-    _direct_lengths(model)
-    _chosen_positions(model, width)
-    _compute_rotary(model)
-    _fuse_gate(model)
-    if precision == "int8":
-        _share_embedding(model)  # the builder shares an int4 one itself
-    if precision != "fp32":
-        _halve_scales(model)
-    return model
-
-
-def _node(model: onnx.ModelProto, prefix: str) -> tuple[int, onnx.NodeProto]:
-    found = [(index, node) for index, node in enumerate(model.graph.node) if node.name.startswith(prefix)]
-    if len(found) != 1:
-        raise RuntimeError(f"the exported graph has {len(found)} nodes {prefix}*; the model builder has changed")
-    return found[0]
-
-
-def _direct_lengths(model: onnx.ModelProto) -> None:
-    """Take each row's length as an input of its own, instead of counting an attention mask in every step.
-
-    seqlens_k: int32 [batch], tokens of the row after this call, less 1. total_sequence_length: int32 scalar, the
-    longest row's tokens after this call.
-    """
-    from onnx import TensorProto, helper
-
-    attention = [node for node in model.graph.node if node.op_type == "GroupQueryAttention"]
-    for node in attention:
-        node.input[5], node.input[6] = "seqlens_k", "total_sequence_length"
-    mask = next(value for value in model.graph.input if value.name == "attention_mask")
-    model.graph.input.remove(mask)
-    model.graph.input.extend(
-        [
-            helper.make_tensor_value_info("seqlens_k", TensorProto.INT32, ["batch_size"]),
-            helper.make_tensor_value_info("total_sequence_length", TensorProto.INT32, []),
-        ]
-    )
-    for node in [node for node in model.graph.node if "attn_mask" in node.name]:
-        model.graph.node.remove(node)
-
-
-def _chosen_positions(model: onnx.ModelProto, width: int) -> None:
-    """Logits [positions, vocab] of the positions named by `logit_rows`, int64 [positions], counted through the rows
-    of the call: a prompt is read without a vocabulary of numbers for each of its tokens."""
-    from onnx import TensorProto, helper
-
-    position, head = _node(model, "/lm_head/MatMul")
-    model.graph.initializer.append(helper.make_tensor("chosen/shape", TensorProto.INT64, [2], [-1, width]))
-    nodes = [
-        helper.make_node("Reshape", [head.input[0], "chosen/shape"], ["chosen/flat"], name="chosen/Reshape"),
-        helper.make_node("Gather", ["chosen/flat", "logit_rows"], ["chosen/hidden"], name="chosen/Gather", axis=0),
-    ]
-    head.input[0] = "chosen/hidden"
-    for offset, node in enumerate(nodes):
-        model.graph.node.insert(position + offset, node)
-    model.graph.input.append(helper.make_tensor_value_info("logit_rows", TensorProto.INT64, ["positions"]))
-    logits = next(value for value in model.graph.output if value.name == "logits")
-    vocab = logits.type.tensor_type.shape.dim[2].dim_value
-    logits.CopyFrom(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["positions", vocab]))
-    del model.graph.value_info[:]
-
-
-def _share_embedding(model: onnx.ModelProto) -> None:
-    """Replace the fp32 embedding by a look-up in the LM head's table: uint8 [vocab, blocks, block], zero
-    point 128.
-    """
-    from onnx import TensorProto, helper
-
-    _, head = _node(model, "/lm_head/MatMul")
-    position, gather = _node(model, "/model/embed_tokens/Gather")
-    table, scales = head.input[1], head.input[2]
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    width = next(attribute.i for attribute in head.attribute if attribute.name == "K")
-    for name, values in (("embed/axis", [2]), ("embed/shape", [0, 0, width])):
-        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [len(values)], values))
-    nodes = [
-        helper.make_node("Unsqueeze", [scales, "embed/axis"], ["embed/scales"], name="embed/Unsqueeze"),
-        helper.make_node(
-            "GatherBlockQuantized",
-            [table, "input_ids", "embed/scales"],
-            ["embed/blocks"],
-            name="embed/GatherBlockQuantized",
-            domain="com.microsoft",
-            bits=8,
-            block_size=weights[table].dims[2],
-            gather_axis=0,
-            quantize_axis=2,
-        ),
-        helper.make_node("Reshape", ["embed/blocks", "embed/shape"], [gather.output[0]], name="embed/Reshape"),
-    ]
-    model.graph.initializer.remove(weights[gather.input[0]])
-    model.graph.node.remove(gather)
-    for offset, node in enumerate(nodes):
-        model.graph.node.insert(position + offset, node)
-
-
-def _compute_rotary(model: onnx.ModelProto) -> None:
-    """Compute the tables of rotary cosines and sines, instead of storing what is 1 of 20 bytes of a small
-    model.
-
-    onnxruntime does it once, when it loads the model. The angle of position p and pair i is p / theta^(i /
-    pairs).
-    """
-    import numpy as np
-    from onnx import helper, numpy_helper
-
-    tables = {t.name: t for t in model.graph.initializer if t.name in ("cos_cache", "sin_cache")}
-    cosines, sines = (numpy_helper.to_array(tables[name]) for name in ("cos_cache", "sin_cache"))
-    rates = np.arctan2(sines[1].astype(np.float64), cosines[1].astype(np.float64))  # the angles of position 1
-    angles = np.arange(len(cosines))[:, None] * rates
-    if np.abs(np.cos(angles) - cosines).max() > 1e-4 or np.abs(np.sin(angles) - sines).max() > 1e-4:
-        return  # scaled positions (YaRN and the like): the tables stay
-    for name, table in tables.items():
-        model.graph.initializer.remove(table)
-        kind = "Cos" if name == "cos_cache" else "Sin"
-        model.graph.node.insert(0, helper.make_node(kind, ["rotary/angles"], [name], name=f"rotary/{kind}"))
-    model.graph.node.insert(
-        0, helper.make_node("Mul", ["rotary/positions", "rotary/rates"], ["rotary/angles"], name="rotary/Mul")
-    )
-    positions = np.arange(len(cosines), dtype=np.float32)[:, None]
-    for name, values in (("rotary/positions", positions), ("rotary/rates", rates.astype(np.float32)[None])):
-        model.graph.initializer.append(numpy_helper.from_array(values, name))
-
-
-def _fuse_gate(model: onnx.ModelProto) -> None:
-    """Compute gate and up projection of each SwiGLU in one product, and x * sigmoid(x) in one node: a small model
-    spends much of a step on starting nodes."""
-    import numpy as np
-    from onnx import helper, numpy_helper
-
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    nodes = {node.name: node for node in model.graph.node}
-    for name, gate in nodes.items():
-        if "/mlp/gate_proj/MatMul" not in name:
-            continue
-        up = nodes[name.replace("gate_proj", "up_proj")]
-        axis = 1 if gate.op_type == "MatMul" else 0  # [in, out], or quantized [out, blocks …]
-        inputs = [gate.input[0]]
-        for ours, theirs in zip(gate.input[1:], up.input[1:], strict=True):
-            parts = [numpy_helper.to_array(weights[part]) for part in (ours, theirs)]
-            inputs.append(ours.replace("gate_proj", "gate_up_proj"))
-            model.graph.initializer.append(numpy_helper.from_array(np.concatenate(parts, axis), inputs[-1]))
-            for part in (ours, theirs):
-                model.graph.initializer.remove(weights[part])
-        attributes = {entry.name: helper.get_attribute_value(entry) for entry in gate.attribute}
-        if "N" in attributes:
-            attributes["N"] *= 2
-        fused = name.replace("gate_proj", "gate_up_proj")
-        both = f"{fused}/output_0"
-        product = helper.make_node(gate.op_type, inputs, [both], name=fused, domain=gate.domain, **attributes)
-        split = helper.make_node(
-            "Split", [both], [gate.output[0], up.output[0]], name=f"{fused}/Split", axis=-1, num_outputs=2
-        )
-        sigmoid = nodes[f"{name.split('/mlp/')[0]}/mlp/act_fn/Sigmoid"]
-        product_of = nodes[sigmoid.name.replace("Sigmoid", "Mul")]
-        silu = helper.make_node(
-            "QuickGelu", [gate.output[0]], [product_of.output[0]], name=f"{sigmoid.name}/QuickGelu",
-            domain="com.microsoft", alpha=1.0,
-        )  # fmt: skip
-        at = list(model.graph.node).index(gate)
-        for node in (gate, up, sigmoid, product_of):
-            model.graph.node.remove(node)
-        for offset, node in enumerate((product, split, silu)):
-            model.graph.node.insert(at + offset, node)
-
-
-def _halve_scales(model: onnx.ModelProto) -> None:
-    """Store the scales of quantized weights as fp16; onnxruntime widens them once, when it loads the model."""
-    import numpy as np
-    from onnx import TensorProto, helper, numpy_helper
-
-    for tensor in [t for t in model.graph.initializer if t.name.endswith(".weight_scales")]:
-        values = numpy_helper.to_array(tensor)
-        half = f"{tensor.name}_fp16"
-        model.graph.initializer.remove(tensor)
-        model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), half))
-        model.graph.node.insert(
-            0, helper.make_node("Cast", [half], [tensor.name], name=f"{tensor.name}/Cast", to=TensorProto.FLOAT)
-        )
 
 
 def _save(model: onnx.ModelProto, out: Path) -> None:

@@ -21,7 +21,7 @@ CANDIDATES = ("aligned_model", "pruned_model", "distilled_model", "quantized_mod
         "threads",
     ),
     kinds={"json", "html"},
-    code_version="1",
+    code_version="2",
     seconds=25,
 )
 def evaluation_report(job: Job) -> Summary:
@@ -57,7 +57,7 @@ def evaluation_report(job: Job) -> Summary:
         "threads",
     ),
     kinds={"onnx"},
-    code_version="1",
+    code_version="2",
     seconds=8,
 )
 def release_candidate(job: Job) -> Summary:

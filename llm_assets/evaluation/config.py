@@ -25,7 +25,7 @@ class ReleaseConfig(Section):
         le=1,
         description="validation accuracy that a smaller package may lack against the best variant",
     )
-    precision: Literal["int8", "fp32"] = Field("int8", description="of an exported package")
+    precision: Literal["int8", "int4", "fp32"] = Field("int8", description="of an exported package")
     verify_tolerance: float = Field(
         0.01, ge=0, le=1, description="validation accuracy that the package may lose against its variant"
     )
