@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.lane import Lane
-from llm_assets.serving.load import Load
+from llm_assets.serving.load import Load, retry_after
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import Served
 from llm_assets.serving.protocol import ApiError
@@ -53,11 +53,12 @@ class Engine:
             lanes = list(self._lanes.values())
             queued = [*self._arrived, *(row for lane in lanes for row in list(lane.waiting))]
             waiting = [row for row in queued if not row.cancelled]
-            before = [*waiting, *(row for lane in lanes for row in lane.rows if not row.cancelled)]
+            running = [row for lane in lanes for row in lane.rows if not row.cancelled]
+            before = self._load.seconds([*waiting, *running])
             full = len(waiting) + len(rows) > self._settings.queue_limit
             if full or self._load.too_late(before, rows, time.monotonic()):
                 self._metrics.rejected.inc()
-                seconds = self._load.retry_after(before)
+                seconds = retry_after(before)
                 raise ApiError(
                     429,
                     f"{len(waiting)} replies are waiting already; try again in {seconds} s",

@@ -162,7 +162,7 @@ class Lane:
             if (group and alone) or not self._fits(row):
                 break
             self.waiting.popleft()
-            row.started = time.monotonic()
+            row.start()
             self._metrics.queue_time.observe(row.started - row.queued)
             self._metrics.prefix_queries.inc(len(row.prompt))
             self._metrics.prefix_hits.inc(found.tokens)

@@ -37,10 +37,11 @@ class Load:
         left = sum(len(row.prompt) + self._share * row.sampling.max_tokens - row.past for row in rows)
         return max(0.0, left) * self._seconds / self._tokens
 
-    def too_late(self, before: Sequence[Row], rows: Sequence[Row], now: float) -> bool:
-        """Whether `rows` would miss their deadline because of the rows `before` them."""
-        return bool(before) and self.seconds([*before, *rows]) > MARGIN * (rows[0].deadline - now)
+    def too_late(self, before: float, rows: Sequence[Row], now: float) -> bool:
+        """Whether `rows` would miss their deadline because of the seconds of work `before` them."""
+        return before > 0 and before + self.seconds(rows) > MARGIN * (rows[0].deadline - now)
 
-    def retry_after(self, before: Sequence[Row]) -> int:
-        """Whole seconds after which about half of these rows are done: 1 to 30."""
-        return min(30, max(1, math.ceil(self.seconds(before) / 2)))
+
+def retry_after(before: float) -> int:
+    """Whole seconds after which about half of the work `before` a request is done: 1 to 30."""
+    return min(30, max(1, math.ceil(before / 2)))

@@ -54,7 +54,9 @@ class Row:
     last_token: float = 0.0
     _told: list[TokenLogprob] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
+    def start(self) -> None:
+        """It has a slot. What choosing needs is made here, and not for rows that are refused or leave the queue."""
+        self.started = time.monotonic()
         self._eos, self._plain = self.package.model.eos, self.sampling.plain
         self._sampler = Sampler(self.sampling, self.prompt, self._eos, self.index, self.matcher)
         self._text = ReplyText(self.package.model.tokenizer, self.sampling.stop)
