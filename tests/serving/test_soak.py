@@ -78,13 +78,14 @@ def test_ten_times_what_it_can_do_for_a_minute(endpoint, packages):
     asyncio.run(flood(60))
     taken = [seconds for answer, seconds in answers if answer.status == 200]
     refused = [answer for answer, _ in answers if answer.status == 429]
-    assert len(taken) + len(refused) == len(answers) and len(refused) > len(taken) > capacity * 20
+    assert len(taken) + len(refused) == len(answers) and len(refused) > len(taken)
     assert max(taken) < deadline + 1, "a request that is taken is answered in time"
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
     assert all(answer.json["error"]["code"] == "queue_full" for answer in refused)
     assert process(served).memory_info().rss < before + 64 * 2**20
     assert gauge(served, "vllm:num_requests_waiting{") == 0
     assert served.ask(tiny_package.ROWS[0][0]) == tiny_package.ROWS[0][1]
+    assert len(taken) > capacity * 20, "a third of the minute's work is done for those that are taken"
 
 
 def test_a_thousand_clients_that_leave(endpoint, packages):
