@@ -15,6 +15,7 @@ import numpy as np
 
 from llm_assets.artifacts import PACKAGE, read_json
 from llm_assets.errors import UserError
+from llm_assets.inference.integer_graph import SLOWER
 from llm_assets.inference.kv_cache import KvCache, aligned
 from llm_assets.inference.prefill import has_integer_products, prefill_graph
 from llm_assets.inference.session import open_session
@@ -49,7 +50,7 @@ class OnnxModel:
         self._kv_heads, self._head_dim = int(self.package["kv_heads"]), int(self.package["head_dim"])
         self._decoder = _Rows(open_session(folder / MODEL, threads))
         graph = prefill_graph(folder / MODEL) if has_integer_products() else None
-        self._reader = _Rows(open_session(graph, threads)) if graph else self._decoder
+        self._reader = _Rows(open_session(graph, threads, SLOWER)) if graph else self._decoder
 
     @property
     def token_bytes(self) -> int:

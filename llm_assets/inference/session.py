@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from llm_assets.errors import UserError
 
 
-def open_session(model: Path | bytes, threads: int) -> Any:
-    """An `onnxruntime.InferenceSession` of the file, or of a graph in memory. Raises UserError when it cannot be
-    loaded."""
+def open_session(model: Path | bytes, threads: int, without: Collection[str] = ()) -> Any:
+    """An `onnxruntime.InferenceSession` of the file, or of a graph in memory. without: names of ONNX Runtime's graph
+    optimizers. Raises UserError when it cannot be loaded."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -22,6 +23,8 @@ def open_session(model: Path | bytes, threads: int) -> Any:
     options.add_session_config_entry("session.intra_op.spin_duration_us", "100")
     source, name = (model, "the graph") if isinstance(model, bytes) else (str(model), str(model))
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            source, options, ["CPUExecutionProvider"], disabled_optimizers=list(without)
+        )
     except Exception as error:
         raise UserError(f"{name} cannot be loaded: {error}. Export the package again.") from error

@@ -40,6 +40,7 @@ class Desk:
         if found is not None:
             return self._cached(reply, found)
         matchers: Sequence[Matcher | None] = reply.matchers or [None] * len(reply.choices)
+        streamed = reply.streamed and reply.model not in reply.package.tasks
         rows = [
             Row(
                 reply.package,
@@ -49,6 +50,7 @@ class Desk:
                 reply.deadline,
                 reply.events.put_nowait,
                 matcher,
+                streamed,
             )
             for index, matcher in enumerate(matchers)
         ]

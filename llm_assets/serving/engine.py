@@ -96,7 +96,7 @@ class Engine:
     def _step(self, lane: Lane) -> int:
         """One step of a lane's rows; how many tokens it has read or decoded."""
         try:
-            return lane.read() + lane.decode()
+            return lane.step()
         except Exception:
             log.exception("a step of %d rows failed", len(lane.rows))
             wrong = ApiError(500, "the model failed on this request", "server_error", code="engine_error")

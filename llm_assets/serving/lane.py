@@ -21,6 +21,8 @@ from llm_assets.serving.rows import Event, Row
 
 Tell = Callable[[Row, Event], None]
 MIN_CAPACITY = 128  # tokens of a slot; it doubles while rows need more
+TOLD = 4  # rows that one step of decoding tells of: with more of them, each is told of every second, third … token
+BURST = 8  # times prefill_tokens that may be read while rows which came together begin
 
 
 class Lane:
@@ -38,6 +40,8 @@ class Lane:
         self.decoding: list[Row] = []
         self.reading: Row | None = None
         self._joining: list[Row] = []  # short prompts that are being read together
+        self._steps = 0
+        self._burst = 0  # prompt tokens read since the last decoding
 
     @property
     def rows(self) -> list[Row]:
@@ -66,6 +70,24 @@ class Lane:
         self._leave([at for at, row in enumerate(self.decoding) if gone(row)])
         for row in [row for row in self.waiting if gone(row)]:
             self.waiting.remove(row)
+
+    def step(self) -> int:
+        """Read some prompts, and decode a token more for the rows that have read theirs; how many tokens that were.
+
+        Rows that came together begin together: one that has only its first token waits while prompts are read. A reply
+        that is under way never waits for more than `prefill_tokens`.
+        """
+        read = self.read()
+        self._burst += read
+        begun = any(row.past > len(row.prompt) for row in self.decoding)
+        if read and not begun and self._burst < BURST * self._settings.prefill_tokens and self._more():
+            return read
+        self._burst = 0
+        return read + self.decode()
+
+    def _more(self) -> bool:
+        """Whether a prompt is there that can be read now."""
+        return self.reading is not None or (bool(self.waiting) and len(self.decoding) < self._settings.max_batch)
 
     def read(self) -> int:
         """Read prompts, at most `prefill_tokens` of them, so that decoding waits no longer than that: the next chunk
@@ -105,6 +127,7 @@ class Lane:
         for row in rows:
             row.past += 1
         self._metrics.batch_size.observe(len(rows))
+        self._steps += 1
         count = len(rows)
         self._leave(self._advance(rows, logits))
         return count
@@ -122,8 +145,10 @@ class Lane:
         """Choose each row's next token, and tell; which of the rows have ended."""
         ended = []
         now = time.monotonic()
+        turns = -(-len(rows) // TOLD)
         for at, (row, likeliest) in enumerate(zip(rows, logits.argmax(axis=1).tolist(), strict=True)):
-            piece = row.choose(likeliest, logits[at])
+            hold = bool(row.first_token) and not (row.streamed and (at + self._steps) % turns == 0)
+            piece = row.choose(likeliest, logits[at], hold)
             if row.first_token:
                 self._metrics.inter_token.observe(now - row.last_token)
             else:

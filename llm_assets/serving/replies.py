@@ -56,6 +56,7 @@ class Reply:
     events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     first: float = 0.0
     cached: bool = False
+    streamed: bool = False
     probe: bool = False  # monitoring's own request: not traffic, and always answered by the model itself
 
     def __post_init__(self) -> None:

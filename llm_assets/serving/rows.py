@@ -35,7 +35,8 @@ Event = Piece | ApiError
 class Row:
     """One choice of one request. `emit` is called where the engine delivers events. Times are of the monotonic clock.
 
-    past: tokens of it that lie in the KV cache. token: the last one chosen, which does not.
+    streamed: whether somebody reads it while it grows. past: tokens of it that lie in the KV cache. token: the last one
+    chosen, which does not.
     """
 
     package: Served
@@ -45,6 +46,7 @@ class Row:
     deadline: float
     emit: Callable[[Event], None]
     matcher: Matcher | None = None
+    streamed: bool = True
     queued: float = field(default_factory=time.monotonic)
     cancelled: bool = False
     past: int = 0
@@ -52,6 +54,7 @@ class Row:
     started: float = 0.0
     first_token: float = 0.0
     last_token: float = 0.0
+    _held: str = ""
     _told: list[TokenLogprob] = field(default_factory=list)
 
     def start(self) -> None:
@@ -71,9 +74,9 @@ class Row:
         """What it costs, in decoded tokens: those of a prompt are read several at a time."""
         return len(self.prompt) / 8 + self.sampling.max_tokens
 
-    def choose(self, likeliest: int, logits: np.ndarray) -> Piece | None:
+    def choose(self, likeliest: int, logits: np.ndarray, hold: bool = False) -> Piece | None:
         """Take the next token, given the logits after the last (float32 [vocab]) and their argmax; what there is to
-        tell of it, None while there is nothing."""
+        tell, None while there is nothing. hold: keep the text for the next piece, unless this one is the last."""
         chosen = self._text.tokens
         if self._plain and not (likeliest == self._eos and self.sampling.bans_end(chosen)):
             self.token = likeliest
@@ -88,8 +91,10 @@ class Row:
             return self._piece(text, "stop")
         if self._text.tokens >= self.sampling.max_tokens:
             return self._piece(text + self._text.rest(), "length")
-        return self._piece(text) if text else None
+        self._held += text
+        return self._piece("") if self._held and not hold else None
 
     def _piece(self, text: str, finish: str | None = None, extra: int = 0) -> Piece:
+        text, self._held = self._held + text, ""
         told, self._told = tuple(self._told), []
         return Piece(self.index, text, self._text.tokens + extra, finish, told)

@@ -32,21 +32,20 @@ def serve(endpoint: Endpoint, packages, **changes) -> Endpoint:
     return made
 
 
-async def streams(endpoint: Endpoint, count: int, on_all_open) -> list[list[str]]:
-    """The lines of `count` streams; `on_all_open` is awaited once each has had its first."""
+async def streams(endpoint: Endpoint, count: int, on_all_open, **asked) -> list[list[str]]:
+    """The lines of `count` streams; `on_all_open` is awaited once all have been taken in."""
     opened, headers = asyncio.Semaphore(0), {"authorization": f"Bearer {endpoint.api_key()}"}
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=endpoint.url, headers=headers, timeout=600, limits=limits) as http:
 
         async def one(at: int) -> list[str]:
             lines = []
-            body = LONG | {"seed": at, "stream": True}
+            body = LONG | {"seed": at, "stream": True} | asked
             async with http.stream("POST", "/v1/chat/completions", json=body) as reply:
                 assert reply.status_code == 200
+                opened.release()
                 async for line in reply.aiter_lines():
                     if line:
-                        if not lines:
-                            opened.release()
                         lines.append(line.removeprefix("data: "))
             return lines
 
@@ -64,7 +63,7 @@ def exit_status(endpoint: Endpoint, pid: int) -> int:
 
 
 def test_sigterm_during_fifty_streams(endpoint, packages):
-    live = serve(endpoint, packages, max_batch=8, drain_seconds=300)
+    live = serve(endpoint, packages, max_batch=8, queue_limit=200, drain_seconds=300)
     pid, seen = live.status()["pid"], {}
 
     async def end(http: httpx.AsyncClient) -> None:
@@ -74,7 +73,7 @@ def test_sigterm_during_fifty_streams(endpoint, packages):
         seen["health"] = health.status_code
         seen["new"] = await http.post("/v1/chat/completions", json=LONG)
 
-    found = asyncio.run(streams(live, 50, end))
+    found = asyncio.run(streams(live, 50, end, n=4))  # enough to be under way still when the signal comes
     assert seen["health"] == 503
     assert seen["new"].status_code == 503 and seen["new"].json()["error"]["code"] == "shutting_down"
     assert int(seen["new"].headers["retry-after"]) >= 1

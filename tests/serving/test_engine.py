@@ -60,8 +60,8 @@ def load(checkpoint, folder, precision, digest="digest") -> Served:
 class Watched(Row):
     """A row that remembers its tokens."""
 
-    def choose(self, likeliest, logits):
-        piece = super().choose(likeliest, logits)
+    def choose(self, likeliest, logits, hold=False):
+        piece = super().choose(likeliest, logits, hold)
         self.tokens.append(self.token)
         self.order.append(self)  # of all rows of the engine
         return piece

@@ -50,7 +50,7 @@ async def _respond(service: Service, request: Request, asked: ChatRequest | Comp
     reply = await off_the_loop(
         request, partial(prepare, asked, service.served(), service.settings, time.monotonic() + seconds)
     )
-    reply.probe = PROBE_HEADER in request.headers
+    reply.probe, reply.streamed = PROBE_HEADER in request.headers, bool(asked.stream)
     facts = request.state.facts
     facts.update(reply=reply.id, model=reply.model, stream=bool(asked.stream), prompt_tokens=reply.prompt_tokens)
     if reply.sampling.logprobs is not None:

@@ -1,0 +1,188 @@
+"""A decoder's graph rewritten to read prompts: products of int8, and no pass over the activations that can be saved.
+
+Weights get one scale a column, and each row of activations is rounded to int8 by its own largest value (the
+"vector-wise" quantization of Dettmers et al. 2022, LLM.int8(), section 3.1). The products are sums of integers, so a
+row's result does not depend on what it is read with. Around attention, values are [tokens, width]; the scales of a
+product's rows are applied where they can no longer be put off. Of the last layer, whose states nobody reads else, only
+keys, values and attention are computed for all tokens, the rest for those whose logits are asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+# ONNX Runtime would join the sum and the norm that `IntegerGraph.norm` writes into one node that takes twice as long.
+SLOWER = ("SkipLayerNormFusion",)
+EXTENSIONS = "com.microsoft"
+
+
+def integer_graph(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph that `compression.export` writes, its weights within it, with every MatMulNBits replaced. Inputs and
+    outputs stay as they are."""
+    graph = IntegerGraph(model)
+    for node in model.graph.node:
+        inputs = [graph.names.get(name, name) for name in node.input]
+        if node.op_type == "MatMulNBits":
+            graph.product(node, inputs[0])
+        elif node.op_type == "Mul" and inputs[1] in graph.scales:
+            graph.gate(node, inputs)
+        elif node.op_type in ("SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization"):
+            graph.norm(node, inputs)
+        elif node.op_type == "GroupQueryAttention":
+            graph.attention(node, inputs)
+        elif node.name.startswith("chosen/"):
+            graph.names[node.output[0]] = inputs[0]  # `attention` has chosen already
+        elif node.op_type != "Split":  # whose parts `product` has written
+            graph.copy(node, inputs)
+    del model.graph.node[:]
+    model.graph.node.extend(graph.nodes)
+    used = {name for node in graph.nodes for name in node.input}
+    tensors = [tensor for tensor in (*model.graph.initializer, *graph.constants) if tensor.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(tensors)
+    return model
+
+
+class IntegerGraph:
+    """Takes the old graph's nodes one by one, and writes the new ones.
+
+    names: of the new graph's tensors, where the old one's differ. scales: of tensors whose rows are still to be
+    multiplied, the name of what by: [tokens, 1].
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        nodes = list(model.graph.node)
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.names: dict[str, str] = {}
+        self.scales: dict[str, str] = {}
+        self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._weights |= {node.output[0]: self._weights[node.input[0]] for node in nodes if node.op_type == "Cast"}
+        self._splits = {node.input[0]: node for node in nodes if node.op_type == "Split"}
+        self._products = {node.input[0]: node for node in nodes if node.op_type == "MatMulNBits"}
+        self._last = [node.name for node in nodes if node.op_type == "GroupQueryAttention"][-1]
+        self._stream, self._tokens = "", "all"
+        self._begin()
+
+    def _begin(self) -> None:
+        """Constants, and what every layer needs of the call's shape."""
+        self._constant("one", np.array(1, np.float32))
+        self._constant("step", np.array(1 / 127, np.float32))
+        self._constant("middle", np.array(128, np.uint8))
+        self._constant("end", np.array([-1]))
+        self._constant("column", np.array([-1, 1]))
+        self._add("Concat", [self._add("Shape", ["input_ids"], "shape"), "end"], "batch", axis=0)
+        for tokens, source in (("all", self._add("Reshape", ["input_ids", "end"], "flat")), ("chosen", "logit_rows")):
+            self._add("Expand", ["middle", self._add("Shape", [source], f"{tokens}/count")], f"{tokens}/middles")
+
+    def _constant(self, name: str, value: np.ndarray) -> str:
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(value, name))
+        return name
+
+    def _add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, inputs, [output], f"{output}/{kind}", **attributes))
+        return output
+
+    def _rows(self, value: str, width: int) -> str:
+        """[batch, tokens, width] as [batch * tokens, width]."""
+        shape = self._constant(f"{value}/shape", np.array([-1, width]))
+        return self._add("Reshape", [value, shape], f"{value}/rows")
+
+    def copy(self, node: onnx.NodeProto, inputs: list[str]) -> None:
+        """As it was, with the rows of what it reads scaled."""
+        for index, name in enumerate(inputs):
+            scale = self.scales.get(name)
+            node.input[index] = self._add("Mul", [name, scale], f"{name}/scaled") if scale else name
+        self.nodes.append(node)
+
+    def norm(self, node: onnx.NodeProto, inputs: list[str]) -> None:
+        """RMSNorm of the residual stream; the result of what came before is added to the stream first."""
+        if node.op_type == "SimplifiedLayerNormalization":
+            self._stream = self._rows(inputs[0], self._weights[inputs[1]].dims[0])
+        else:
+            result = self._add("Mul", [inputs[1], self.scales[inputs[1]]], f"{inputs[1]}/scaled")
+            self._stream = self._add("Add", [self._stream, result], f"{node.output[0]}/stream")
+        attributes = {"axis": -1, "stash_type": 1} | {entry.name: entry.f for entry in node.attribute if entry.f}
+        self._add("SimplifiedLayerNormalization", [self._stream, inputs[-1]], node.output[0], **attributes)
+
+    def attention(self, node: onnx.NodeProto, inputs: list[str]) -> None:
+        """Over [batch, tokens, heads]; after the last one, only the tokens asked for go on."""
+        scaled = self._add("Mul", [inputs[0], self.scales[inputs[0]]], f"{inputs[0]}/scaled")
+        self.copy(node, [self._add("Reshape", [scaled, "batch"], f"{scaled}/batch"), *inputs[1:]])
+        found = node.output[0]
+        width = next(entry.i for entry in self._products[found].attribute if entry.name == "K")
+        self.names[found] = self._rows(found, width)
+        if node.name == self._last:
+            self._tokens = "chosen"
+            self.names[found] = self._add("Gather", [self.names[found], "logit_rows"], f"{found}/chosen", axis=0)
+            self._stream = self._add("Gather", [self._stream, "logit_rows"], f"{self._stream}/chosen", axis=0)
+
+    def gate(self, node: onnx.NodeProto, inputs: list[str]) -> None:
+        """The gate times a result whose rows are not scaled: then neither are the product's."""
+        self._add("Mul", inputs, node.output[0])
+        self.scales[node.output[0]] = self.scales[inputs[1]]
+
+    def product(self, node: onnx.NodeProto, given: str) -> None:
+        """x W as (quantized x) (quantized W): the columns are scaled in the product, the rows where they are read."""
+        rows, scale = self._quantized(given)
+        shape = {entry.name: entry.i for entry in node.attribute}
+        values = dequantized(self._array(node.input[1]), self._array(node.input[2]), shape)
+        split = self._splits.get(node.output[0])
+        outputs = list(split.output) if split else [node.output[0]]
+        for output, part in zip(outputs, np.split(values, len(outputs)), strict=True):
+            result = f"{output}/unscaled" if output == "logits" else output
+            largest = np.abs(part).max(axis=1) / 127
+            columns = np.round(part / np.where(largest > 0, largest, 1)[:, None]).astype(np.int8).T
+            inputs = [
+                rows,
+                self._constant(f"{result}/weight", np.ascontiguousarray(columns)),
+                "one",
+                self._constant(f"{result}/scales", largest.astype(np.float32)),
+                "middle",
+                self._constant(f"{result}/zeros", np.zeros(len(part), np.int8)),
+            ]
+            self._add("MatMulIntegerToFloat", inputs, result, domain=EXTENSIONS)
+            self.scales[result] = scale
+            if result != output:
+                self._add("Mul", [result, scale], output)
+
+    def _array(self, name: str) -> np.ndarray:
+        from onnx import numpy_helper
+
+        return numpy_helper.to_array(self._weights[name])
+
+    def _quantized(self, given: str) -> tuple[str, str]:
+        """Rows as uint8 around 128, and what they are to be multiplied by again, [tokens, 1]. The scale of a row of
+        nothing but zeros is 0: whatever it becomes is multiplied by that."""
+        high = self._add("ReduceMax", [given, "end"], f"{given}/high", keepdims=0)
+        low = self._add("Neg", [self._add("ReduceMin", [given, "end"], f"{given}/low", keepdims=0)], f"{given}/-low")
+        largest = self._add("Max", [high, low], f"{given}/largest")
+        scale = self._add("Mul", [largest, "step"], f"{given}/scale")
+        rows = self._add("QuantizeLinear", [given, scale, f"{self._tokens}/middles"], f"{given}/quantized", axis=0)
+        column = self._add("Reshape", [scale, "column"], f"{given}/column")
+        if given in self.scales:
+            column = self._add("Mul", [column, self.scales[given]], f"{given}/columns")
+        return rows, column
+
+
+def dequantized(table: np.ndarray, scales: np.ndarray, shape: dict[str, int]) -> np.ndarray:
+    """The weights that a MatMulNBits multiplies with, float32 [N, K].
+
+    table: uint8 [N, blocks, bytes of a block], 4-bit values low half first; scales: [N, blocks]. The zero point is the
+    middle of the range.
+    """
+    bits = shape["bits"]
+    if bits == 4:
+        table = np.stack([table & 15, table >> 4], axis=-1)
+    blocks = table.reshape(shape["N"], scales.size // shape["N"], -1).astype(np.float32) - 2 ** (bits - 1)
+    values = blocks * scales.reshape(shape["N"], -1, 1).astype(np.float32)
+    return values.reshape(shape["N"], -1)[:, : shape["K"]]
