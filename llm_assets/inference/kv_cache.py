@@ -49,9 +49,15 @@ class KvCache:
             if source != target:
                 self.move(source, target, length)
 
-    def read(self, row: int, start: int, stop: int) -> np.ndarray:
-        """A copy of the tokens start…stop of a row: float32 [2 * layers, kv_heads, stop - start, head_dim]."""
-        return np.stack([array[row, :, start:stop] for array in self.arrays])
+    def block(self, tokens: int) -> tuple[int, ...]:
+        """The shape of so many tokens of a row, for `read`: [2 * layers, kv_heads, tokens, head_dim]."""
+        return (len(self.arrays), self._heads, tokens, self._dim)
+
+    def read(self, row: int, start: int, out: np.ndarray) -> None:
+        """Copy a row's tokens from `start` on to `out`, float32 and of the shape `block`."""
+        stop = start + out.shape[2]
+        for array, part in zip(self.arrays, out, strict=True):
+            part[...] = array[row, :, start:stop]
 
     def write(self, row: int, start: int, block: np.ndarray) -> None:
         """Put back what `read` gave."""

@@ -96,7 +96,8 @@ class Engine:
     def _step(self, lane: Lane) -> int:
         """One step of a lane's rows; how many tokens it has read or decoded."""
         try:
-            return lane.step()
+            read = lane.read()
+            return read if read and lane.gathers(bool(self._arrived)) else read + lane.decode()
         except Exception:
             log.exception("a step of %d rows failed", len(lane.rows))
             wrong = ApiError(500, "the model failed on this request", "server_error", code="engine_error")

@@ -71,27 +71,32 @@ class Lane:
         for row in [row for row in self.waiting if gone(row)]:
             self.waiting.remove(row)
 
-    def step(self) -> int:
-        """Read some prompts, and decode a token more for the rows that have read theirs; how many tokens that were.
+    def gathers(self, arrived: bool) -> bool:
+        """Whether decoding waits: rows that come together begin together, so one that has only its first token waits
+        while prompts are read. A reply that is under way never waits for more than `prefill_tokens`. arrived: whether
+        there are rows that are not in the queue yet."""
+        free = len(self.decoding) < self._settings.max_batch
+        more = self.reading is not None or (free and (arrived or bool(self.waiting)))
+        return more and not self._begun and 0 < self._burst < BURST * self._settings.prefill_tokens
 
-        Rows that came together begin together: one that has only its first token waits while prompts are read. A reply
-        that is under way never waits for more than `prefill_tokens`.
-        """
-        read = self.read()
-        self._burst += read
-        begun = any(row.past > len(row.prompt) for row in self.decoding)
-        if read and not begun and self._burst < BURST * self._settings.prefill_tokens and self._more():
-            return read
-        self._burst = 0
-        return read + self.decode()
+    @property
+    def _begun(self) -> bool:
+        """Whether a reply is under way."""
+        return any(row.past > len(row.prompt) for row in self.decoding)
 
-    def _more(self) -> bool:
-        """Whether a prompt is there that can be read now."""
-        return self.reading is not None or (bool(self.waiting) and len(self.decoding) < self._settings.max_batch)
+    @property
+    def _chunk(self) -> int:
+        """Most prompt tokens of one call."""
+        return self._settings.prefill_tokens * (1 if self._begun else 2)
 
     def read(self) -> int:
-        """Read prompts, at most `prefill_tokens` of them, so that decoding waits no longer than that: the next chunk
-        of a long one, or several short ones together. How many tokens were read."""
+        """Read prompts, at most `prefill_tokens` of them while a reply is under way, which waits no longer than that:
+        the next chunk of a long one, or several short ones together. How many tokens were read."""
+        tokens = self._read()
+        self._burst += tokens
+        return tokens
+
+    def _read(self) -> int:
         if self.reading is None:
             self._admit()
         started = time.monotonic()
@@ -105,7 +110,7 @@ class Lane:
             return sum(row.past for row in rows)
         if self.reading is not None:
             row = self.reading
-            stop = min(len(row.prompt), row.past + self._settings.prefill_tokens)
+            stop = min(len(row.prompt), row.past + self._chunk)
             last = stop == len(row.prompt)
             chunk = row.prompt[row.past : stop]
             found = self._model.read_chunk(self._cache, len(self.decoding), row.past, chunk, last)
@@ -118,7 +123,7 @@ class Lane:
 
     def decode(self) -> int:
         """One token more for every row that has read its prompt. How many rows that are."""
-        rows = self.decoding
+        rows, self._burst = self.decoding, 0
         if not rows:
             return 0
         tokens = np.array([row.token for row in rows], dtype=np.int64)
@@ -180,10 +185,10 @@ class Lane:
         while self.waiting and len(self.decoding) + len(group) < self._settings.max_batch:
             row = self.waiting[0]
             width = max(width, len(row.prompt))
-            if group and (len(group) + 1) * width > self._settings.prefill_tokens:
+            if group and (len(group) + 1) * width > self._chunk:
                 break
             found = self._prefixes.find(row.prompt)
-            alone = bool(found.tokens) or len(row.prompt) > self._settings.prefill_tokens
+            alone = bool(found.tokens) or len(row.prompt) > self._chunk
             if (group and alone) or not self._fits(row):
                 break
             self.waiting.popleft()

@@ -31,8 +31,9 @@ class PrefixCache:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._bytes = 0
         self._blocks: OrderedDict[bytes, np.ndarray] = OrderedDict()
+        self._unused: list[np.ndarray] = []
+        self._room: np.ndarray | None = None
 
     def find(self, prompt: Sequence[int]) -> Found:
         """The longest cached beginning of a prompt. Its last token is never part of it: the model must read one."""
@@ -47,25 +48,29 @@ class PrefixCache:
 
     def keep(self, prompt: Sequence[int], cache: KvCache, row: int) -> None:
         """Take in the whole blocks of a prompt that `row` of `cache` holds."""
+        if self._room is None:
+            # Made once and used again and again: memory that is fresh from the system costs more than the copying.
+            shape = cache.block(BLOCK)
+            self._room = np.empty((self._limit // (4 * int(np.prod(shape))), *shape), np.float32)
+            self._unused = list(self._room[::-1])
         keys = list(_keys(prompt))
+        needed = {key for key, _ in keys}
         for key, stop in keys:
             if key not in self._blocks:
-                block = cache.read(row, stop - BLOCK, stop)
-                if self._bytes + block.nbytes > self._limit and not self._make_room(block.nbytes, {k for k, _ in keys}):
+                if not self._unused and not self._make_room(needed):
                     break
-                self._blocks[key] = block
-                self._bytes += block.nbytes
+                self._blocks[key] = block = self._unused.pop()
+                cache.read(row, stop - BLOCK, block)
         for key, _ in reversed(keys):
             if key in self._blocks:
                 self._blocks.move_to_end(key)
 
-    def _make_room(self, wanted: int, needed: set[bytes]) -> bool:
-        """Drop old blocks until `wanted` bytes are free; False when only blocks of `needed` are left."""
-        while self._bytes + wanted > self._limit:
-            oldest = next(iter(self._blocks), None)
-            if oldest is None or oldest in needed:
-                return False
-            self._bytes -= self._blocks.pop(oldest).nbytes
+    def _make_room(self, needed: set[bytes]) -> bool:
+        """Drop the oldest block; False when that is one of `needed`."""
+        oldest = next(iter(self._blocks), None)
+        if oldest is None or oldest in needed:
+            return False
+        self._unused.append(self._blocks.pop(oldest))
         return True
 
 

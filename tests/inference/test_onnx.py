@@ -93,7 +93,8 @@ def test_rows_join_leave_and_move_and_the_cache_changes_its_shape(packages, exam
 
     cache = package.new_cache(4 * 128, 128)
     package.read_prompts(cache, prompts[:1], first=2)
-    block = cache.read(2, 0, 16)
+    block = np.empty(cache.block(16), np.float32)
+    cache.read(2, 0, block)
     package.read_prompts(cache, prompts[1:], first=0)
     cache.write(3, 0, block)  # the prefix of the first prompt, and then the rest of it
     package.read_chunk(cache, 3, 16, prompts[0][16:], last=False)
