@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 DOCUMENTS = "documents.parquet"
 REJECTED = "rejected.parquet"
@@ -32,6 +33,7 @@ REPORT = "report.json"
 PACKAGE = "package.json"
 SAMPLES = "samples.json"
 SPLITS = ("train", "validation", "test", "canary")
+READ_BYTES = 2**20  # of a column at a time
 
 Scalar = float | int | str | bool
 
@@ -146,6 +148,16 @@ def write_table(table: pa.Table, path: Path) -> None:
     partial = path.with_name(path.name + ".partial")
     pq.write_table(table, partial, compression="zstd", row_group_size=50_000)
     partial.replace(path)
+
+
+def open_table(path: Path) -> pq.ParquetFile:
+    """A Parquet file to be read batch by batch, of which no more than that is in memory.
+
+    pyarrow's default is made for remote files: it keeps all bytes that were read until the last batch.
+    """
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BYTES)
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:

@@ -20,6 +20,7 @@ from llm_assets.artifacts import (
     Summary,
     document_schema,
     no_progress,
+    open_table,
     read_table,
     rejected_schema,
 )
@@ -52,10 +53,8 @@ def clean_documents(
     workers: processes, all cores by default; the files are the same bytes for any number. evaluation: documents whose
     texts the train split must not hold, for `data.clean.decontaminate`.
     """
-    import pyarrow.parquet as pq
-
     started = time.perf_counter()
-    with pq.ParquetFile(raw / DOCUMENTS) as source:
+    with open_table(raw / DOCUMENTS) as source:
         total = source.metadata.num_rows
         if workers is None:
             workers = 1 if total <= ALONE_ROWS else cores()

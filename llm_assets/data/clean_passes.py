@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from llm_assets.artifacts import REJECTED, Progress, document_schema, read_table, rejected_schema
+from llm_assets.artifacts import REJECTED, Progress, document_schema, rejected_schema
 from llm_assets.data.clean_batch import clean_batch
 from llm_assets.data.clean_summary import Totals
 from llm_assets.data.config import CleanConfig
@@ -24,6 +24,7 @@ from llm_assets.data.corpus_steps import (
 )
 from llm_assets.data.executor import in_order
 from llm_assets.data.openrefine.documents import STEP, replay_batches
+from llm_assets.data.reread import batches_of
 from llm_assets.data.rows import TableWriter
 from llm_assets.data.sources.read import PROJECT
 from llm_assets.data.steps import Report, Step, in_row_order, run_step
@@ -54,7 +55,7 @@ def first_pass(
     with TableWriter(folder / REJECTED, rejected_schema()) as removed:
         replayed = replay_batches(batches, PROJECT / config.openrefine, report, removed.write, BATCH_ROWS)
         waiting = _rows_pass(replayed, total, folder, config, seed, rejected, progress, workers)
-    for batch in read_table(folder / REJECTED).to_batches():
+    for batch in batches_of(folder / REJECTED):
         rejected.write(batch)
     waiting.reports = {STEP: report, **waiting.reports}
     waiting.rows_in += report.rejected

@@ -66,8 +66,8 @@ def _overlap(places: list[tuple[np.ndarray, np.ndarray]]) -> int:
         return 0
     hashes, splits = (np.concatenate(parts) for parts in zip(*places, strict=True))
     order = np.lexsort((splits, hashes))
-    same = hashes[order][1:] == hashes[order][:-1]
-    return len(np.unique(hashes[order][1:][same & (splits[order][1:] != splits[order][:-1])]))
+    hashes, splits = hashes[order], splits[order]
+    return len(np.unique(hashes[1:][(hashes[1:] == hashes[:-1]) & (splits[1:] != splits[:-1])]))
 
 
 def clean_summary(totals: Totals, seconds: float) -> Summary:

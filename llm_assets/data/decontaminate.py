@@ -20,7 +20,7 @@ REASON = "contaminated"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """hashes: n-grams of all evaluation texts, sorted, uint64 [n]; owners: the text of each, int64 [n].
+    """hashes: n-grams of all evaluation texts, sorted, uint64 [n]; owners: the text of each, uint32 [n].
 
     totals: distinct n-grams of each text, int64 [texts]; names: what a rejection calls it. Twelve bytes and more for
     each word of the evaluation texts are held in memory.
@@ -44,9 +44,10 @@ def evaluation_ngrams(batches: Iterable[pa.RecordBatch], ngram: int) -> Evaluati
         totals.append(np.diff(offsets))
         names += batch["id"].to_pylist()
     every, counts = np.concatenate(hashes), np.concatenate(totals)
-    owners = np.repeat(np.arange(len(counts)), counts)
-    order = np.argsort(every, kind="stable")
-    return Evaluation(every[order], owners[order], counts, names)
+    hashes.clear()
+    owners = np.repeat(np.arange(len(counts), dtype=np.uint32), counts)[np.argsort(every, kind="stable")]
+    every.sort()  # in place: a copy would be most of what this takes
+    return Evaluation(every, owners, counts, names)
 
 
 def decontaminate_step(evaluation: Evaluation, config: DecontaminateConfig) -> Step:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_assets.artifacts import Progress, no_progress
+from llm_assets.artifacts import Progress, no_progress, open_table
 from llm_assets.data.profile_columns import ColumnProfile, Declared
 from llm_assets.data.profile_counts import Counts
 from llm_assets.errors import UserError
@@ -113,9 +113,7 @@ def read_batches(
 
 def parquet_batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Record batches of a Parquet file, of fewer rows the longer these are, so that a batch stays near BLOCK bytes."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with open_table(path) as file:
         groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
         longest = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1)
         yield from file.iter_batches(batch_size=int(min(BATCH, max(BLOCK / max(longest, 1), 16))), columns=columns)

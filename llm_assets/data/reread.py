@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from llm_assets.artifacts import open_table
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -18,13 +20,11 @@ BATCH_ROWS, BATCH_BYTES = 1000, 8 * 2**20
 
 def batches_of(documents: Documents, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The rows of a Parquet file or a table, in order: at most `BATCH_ROWS` together, of a file some `BATCH_BYTES`."""
-    import pyarrow.parquet as pq
-
     if not isinstance(documents, Path):
         table = documents if columns is None else documents.select(columns)
         yield from table.to_batches(max_chunksize=BATCH_ROWS)
         return
-    with pq.ParquetFile(documents) as file:
+    with open_table(documents) as file:
         groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
         mean = sum(group.total_byte_size for group in groups) / max(file.metadata.num_rows, 1)
         yield from file.iter_batches(max(1, min(BATCH_ROWS, int(BATCH_BYTES // max(mean, 1)))), columns=columns)

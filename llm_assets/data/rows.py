@@ -163,5 +163,6 @@ class TableWriter:
 
         if self._rows:
             table = pa.Table.from_batches(self._waiting, schema=self._schema).combine_chunks()
+            self._waiting = []  # which is as much again, and no longer needed
             self._writer.write_table(table, row_group_size=self._rows)
         self._waiting, self._rows, self._bytes = [], 0, 0

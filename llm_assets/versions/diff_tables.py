@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_assets.artifacts import open_table
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -121,9 +123,8 @@ def _met(old: Path, new: Path) -> Iterator[tuple[pa.Table, pa.Table]]:
 
 def _batches(path: Path) -> Iterator[pa.Table]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with open_table(path) as file:
         for batch in file.iter_batches(batch_size=BATCH):
             yield pa.Table.from_batches([batch])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llm_assets.artifacts import open_table
 from llm_assets.data.erasure import FILE as ERASED
 from llm_assets.errors import UserError
 from llm_assets.versions.fragments import ESCAPES, Fragments, holds
@@ -119,9 +120,7 @@ def _scan(path: Path, where: str, names: set[str], wanted: Fragments, proof: Pro
 
 
 def _scan_table(path: Path, where: str, names: set[str], wanted: Fragments, proof: Proof) -> None:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with open_table(path) as file:
         for batch in file.iter_batches(batch_size=BATCH):
             proof.scanned["rows of tables"] += batch.num_rows
             for column in batch.schema.names:

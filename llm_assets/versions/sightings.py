@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from llm_assets.artifacts import DOCUMENTS, PAIRS, REJECTED
+from llm_assets.artifacts import DOCUMENTS, PAIRS, REJECTED, open_table
 from llm_assets.errors import UserError
 from llm_assets.graph import NODES, topological
 from llm_assets.versions.names import PACKAGE_ASSET, assets_of, distinct, release_names
@@ -107,9 +107,7 @@ def kind_of(version: Version) -> Literal["table", "model", "report"]:
 
 def batches(path: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
     """Those of `columns` that a Parquet file has, in batches."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with open_table(path) as file:
         have = [name for name in columns if name in file.schema_arrow.names]
         yield from file.iter_batches(columns=have, batch_size=50_000)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from document_tables import table
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +22,7 @@ from llm_assets.data.augment import augment_documents, augment_table
 from llm_assets.data.augment.config import AugmentConfig, FilterConfig
 from llm_assets.data.balance import balance_documents, balance_table
 from llm_assets.data.balance.config import Balance, NoBalance, Oversample, Smote, Undersample, Weights
+from llm_assets.data.reread import batches_of
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -111,6 +114,17 @@ def test_balancing_loses_nothing_however_rows_come(rows, config, seed, size) -> 
     before, after = Counter(whole["label"].to_pylist()), Counter(made["label"].to_pylist())
     if config.method in ("oversample", "smote"):
         assert all(after[label] >= count for label, count in before.items())
+
+
+def test_a_file_read_in_batches_is_not_kept_in_memory(tmp_path: Path) -> None:
+    """48 MB in eight row groups, of which one at a time is in memory."""
+    path, rng = tmp_path / "documents.parquet", random.Random(3)
+    texts = pa.array([rng.randbytes(15_000).hex() for _ in range(1600)], pa.string())
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=200, use_dictionary=False)
+    size, before, most = texts.nbytes, pa.total_allocated_bytes(), 0
+    for _ in batches_of(path):
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < size / 3, (most, size)
 
 
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from llm_assets.artifacts import open_table
 from llm_assets.data.openrefine.table import Table, table_of, texts
 from llm_assets.data.openrefine.values import EvalError, Value, text_of
 from llm_assets.errors import UserError
@@ -113,10 +114,9 @@ def _read_json(stream: TextIO, path: Path, part: int) -> Iterator[Table]:
 
 def _read_parquet(path: Path, part: int) -> Iterator[Table]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
+        file = open_table(path)
         start = 0
         for batch in file.iter_batches(batch_size=part):
             yield arrow_part(batch, start)

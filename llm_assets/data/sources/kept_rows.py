@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from llm_assets.artifacts import open_table
+
 COLUMNS = ("key", "name", "text", "label", "date")
 ROWS = 5000
 
@@ -84,10 +86,8 @@ class KeptRows:
         }
 
     def _batches(self, parts: list[Path], columns: list[str]) -> Iterator[Any]:
-        import pyarrow.parquet as pq
-
         for part in parts:
-            yield from pq.ParquetFile(part).iter_batches(ROWS, columns=columns)
+            yield from open_table(part).iter_batches(ROWS, columns=columns)
 
 
 def _write(value: Any) -> str:

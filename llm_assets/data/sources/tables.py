@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llm_assets.artifacts import open_table
 from llm_assets.data.sources.config import Columns, Files
 from llm_assets.data.sources.found import Found, parse_date
 from llm_assets.data.sources.streams import SHOWN_LINE, lines, utf8_chunks
@@ -109,11 +110,10 @@ def read_json(path: Path, uri: str, source: Files) -> Iterator[Found]:
 def read_parquet(path: Path, uri: str, source: Files) -> Iterator[Found]:
     """Rows of a Parquet file, a record batch at a time."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     wanted, number = named_columns(source), 0
     try:
-        file = pq.ParquetFile(path)
+        file = open_table(path)
         names = file.schema_arrow.names
         for column in wanted:
             if column not in names:
