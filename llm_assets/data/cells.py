@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 IS_BLANK = np.isin(np.arange(256), list(b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f "))
-WIDE_BLANKS = r"[\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"  # RE2
+WIDE_BLANKS = "\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+WIDE_CODES = [int.from_bytes(blank.encode()) for blank in WIDE_BLANKS]
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,12 @@ def cells_of(texts: pa.Array) -> Cells:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    ended = pc.binary_join_element_wise(_with_narrow_blanks(pc.fill_null(texts, "")), "", "\n")
+    ended = pc.binary_join_element_wise(pc.fill_null(texts, ""), "", "\n")
     data, rows = text_bytes(ended)
+    if _has_wide_blanks(data):
+        beyond = pc.invert(pc.string_is_ascii(ended))
+        narrow = pc.replace_substring_regex(ended.filter(beyond), f"[{WIDE_BLANKS}]", " ")
+        data, rows = text_bytes(pc.replace_with_mask(ended, beyond, narrow))
     blanks = np.flatnonzero(data <= ord(" "))
     is_blank = IS_BLANK[data[blanks]]
     if not is_blank.all():
@@ -71,12 +76,8 @@ def byte_counts(texts: pa.Array, byte: int) -> np.ndarray:
     return np.diff(np.searchsorted(np.flatnonzero(data == byte), rows))
 
 
-def _with_narrow_blanks(texts: pa.Array) -> pa.Array:
-    """`texts` with blanks of ASCII alone."""
-    import pyarrow.compute as pc
-
-    beyond = pc.invert(pc.string_is_ascii(texts))
-    chosen = texts.filter(beyond)
-    if not pc.any(pc.match_substring_regex(chosen, WIDE_BLANKS)).as_py():
-        return texts
-    return pc.replace_with_mask(texts, beyond, pc.replace_substring_regex(chosen, WIDE_BLANKS, " "))
+def _has_wide_blanks(data: np.ndarray) -> bool:
+    """Whether UTF-8 that ends in a character of ASCII has a blank beyond ASCII: of two bytes, or of three."""
+    lead = np.flatnonzero((data == 0xC2) | ((data >= 0xE1) & (data <= 0xE3)))
+    two = data[lead].astype(np.int64) << 8 | data[lead + 1]
+    return bool(np.isin(np.append(two, two << 8 | data[lead + 2]), WIDE_CODES).any())

@@ -94,9 +94,9 @@ def _repetition(text: pa.Array, words: Words, config: GopherRepetitionConfig) ->
         covered = lines.per_row(numbers(pc.utf8_length(lines.parts)) * again) / characters
         checks.append((f"gopher_repeated_{name}s", share > most, share, most))
         checks.append((f"gopher_repeated_{name}_characters", covered > most_characters, covered, most_characters))
-    tops, again = shares_of_ngrams(words, config.top_ngrams, config.repeated_ngrams, characters)
+    tops, repeated = shares_of_ngrams(words, config.top_ngrams, config.repeated_ngrams, characters)
     for size, limit in config.top_ngrams.items():
         checks.append((f"gopher_top_{size}_gram", tops[size] > limit, tops[size], limit))
     for size, limit in config.repeated_ngrams.items():
-        checks.append((f"gopher_repeated_{size}_grams", again[size] > limit, again[size], limit))
+        checks.append((f"gopher_repeated_{size}_grams", repeated[size] > limit, repeated[size], limit))
     return checks

@@ -46,12 +46,13 @@ def spread(
 
 def text_hashes(hashes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """128 bits of each row's words in their order: uint64 [rows, 2]. Two of 10^9 share one with odds of 10^-21."""
-    place = np.arange(len(hashes)) - np.repeat(offsets[:-1], np.diff(offsets))
-    one = mix(hashes + place.astype(np.uint64) * MULTIPLIER)
-    total = np.zeros((len(hashes) + 1, 2), dtype=np.uint64)
-    np.cumsum(one, out=total[1:, 0])
-    np.cumsum(mix(one ^ MULTIPLIER), out=total[1:, 1])
-    return total[offsets[1:]] - total[offsets[:-1]]
+    place = np.arange(len(hashes), dtype=np.uint64) - np.repeat(offsets[:-1].astype(np.uint64), np.diff(offsets))
+    one = mix(hashes + place * MULTIPLIER)
+    other = one * (one >> np.uint64(32) | np.uint64(1))  # of which no sum follows from the sum of the ones
+    total = np.zeros((2, len(hashes) + 1), dtype=np.uint64)
+    np.cumsum(one, out=total[0, 1:])
+    np.cumsum(other, out=total[1, 1:])
+    return np.ascontiguousarray((total[:, offsets[1:]] - total[:, offsets[:-1]]).T)
 
 
 def shingles(hashes: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
