@@ -26,6 +26,7 @@ class Totals:
     rows: int = 0
     with_summary: int = 0
     label_errors: int = 0
+    label_samples: list[dict[str, str]] = field(default_factory=list)
     label_merges: dict[str, float] = field(default_factory=dict)  # "old → new" to rows
     splits: Counter[str] = field(default_factory=Counter)
     labels: Counter[str | None] = field(default_factory=Counter)
@@ -108,7 +109,7 @@ def clean_summary(totals: Totals, seconds: float) -> Summary:
             "Rows changed, by step": {name: report.changed for name, report in reports.items() if report.changed},
             "Seconds, by step": {name: round(report.seconds, 3) for name, report in reports.items()},
         },
-        samples=_samples(reports),
+        samples=[*_samples(reports), *totals.label_samples],
         note=f"Of {totals.rows_in:,} documents {totals.rows:,} stay. Look at what was rejected as a near duplicate: "
         "it is what would have leaked between splits.",
     )
