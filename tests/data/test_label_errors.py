@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from document_tables import ag_news, banking, sms, table
 
 from llm_assets.artifacts import read_table, write_table
 from llm_assets.data.clean import clean_documents
 from llm_assets.data.config import CleanConfig
-from llm_assets.data.rows import documents_table, text_hash
-
-
-def ag_news(folder: Path) -> list[tuple[str, str]]:
-    with (folder / "ag_news" / "test.csv").open(encoding="utf-8", newline="") as stream:
-        return [(f"{row[1]} {row[2]}", row[0]) for row in csv.reader(stream)]
-
-
-def sms_spam(folder: Path) -> list[tuple[str, str]]:
-    lines = (folder / "sms_spam" / "sms.tsv").read_text(encoding="utf-8").splitlines()
-    return [(text, label) for label, _, text in (line.partition("\t") for line in lines)]
-
-
-def banking(folder: Path) -> list[tuple[str, str]]:
-    with (folder / "banking77" / "train.csv").open(encoding="utf-8", newline="") as stream:
-        return [(row["text"], row["category"]) for row in csv.DictReader(stream)]
 
 
 def cleaned(pairs: dict[str, str], given: dict[str, str], action: str, folder: Path) -> tuple[Any, Any, Any]:
     """(documents, rejected, summary) of texts with these labels, all for training."""
-    rows = [
-        {"id": text_hash(text), "text": text, "label": given[text], "source": "test", "uri": text_hash(text),
-         "split": "train", "content_hash": text_hash(text), "parents": [], "steps": []}
-        for text in pairs
-    ]  # fmt: skip
-    write_table(documents_table(rows), folder / "documents.parquet")
+    write_table(table([(text, given[text]) for text in pairs]), folder / "documents.parquet")
     out = folder / action
     out.mkdir()
     config = {
@@ -51,7 +30,7 @@ def cleaned(pairs: dict[str, str], given: dict[str, str], action: str, folder: P
 
 @pytest.mark.parametrize(
     ("read", "wrong", "precision", "recall"),
-    [(ag_news, 0.05, 0.7, 0.4), (ag_news, 0.1, 0.8, 0.35), (sms_spam, 0.1, 0.95, 0.45), (banking, 0.1, 0.85, 0.7)],
+    [(ag_news, 0.05, 0.7, 0.4), (ag_news, 0.1, 0.8, 0.35), (sms, 0.1, 0.95, 0.45), (banking, 0.1, 0.85, 0.7)],
 )
 def test_labels_made_wrong_are_found_and_few_others(
     read: Callable[[Path], list[tuple[str, str]]],
@@ -82,7 +61,7 @@ def test_labels_made_wrong_are_found_and_few_others(
 
 
 def test_a_report_changes_nothing_and_drop_says_why(real_data: Path, tmp_path: Path) -> None:
-    pairs = dict(sms_spam(real_data)[:2000])
+    pairs = dict(sms(real_data)[:2000])
     given = {text: "spam" if n % 20 == 0 else label for n, (text, label) in enumerate(pairs.items())}
     documents, rejected, summary = cleaned(pairs, given, "report", tmp_path)
     after = dict(zip(documents["text"].to_pylist(), documents["label"].to_pylist(), strict=True))
