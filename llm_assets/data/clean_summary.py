@@ -122,7 +122,8 @@ def _samples(totals: Totals) -> list[dict[str, str]]:
         for name, report in totals.reports.items()
         if report.change
     ]
-    first, others = [], []
+    first: list[dict[str, str]] = []
+    others: list[dict[str, str]] = []
     for report in totals.reports.values():
         for place, (reason, _) in enumerate(report.reasons.most_common()):
             text, detail = report.rejects[reason]
