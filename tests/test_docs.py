@@ -61,8 +61,8 @@ def test_what_python_imports_is_there(code) -> None:
 
 def test_the_examples_of_the_data_stage_run(tmp_path) -> None:
     """One after the other, as a person types them, on a file of their own."""
-    words = ["the", "river", "rose", "and", "took", "that", "old", "bridge", "with", "it", "before", "anyone", "in", "town", "could", "have", "been", "there", "to", "see"]
-    lines = [f"{' '.join(words[n % 7 :])}; write to team{n}@example.org about number {n}" for n in range(60)]
+    said = "the river rose and took that old bridge with it before anyone in town could have been there to see it"
+    lines = [f"{said[4 * (n % 7) :]}; write to team{n}@example.org about number {n}" for n in range(60)]
     rows = [f'"{line}",{"billing" if n % 3 else "network"}' for n, line in enumerate(lines)]
     (tmp_path / "tickets.csv").write_text("\n".join(["text,team", *rows]) + "\n", encoding="utf-8")
     found: dict[str, Any] = {}
