@@ -43,10 +43,7 @@ def cells_of(texts: pa.Array) -> Cells:
 
     ended = pc.binary_join_element_wise(pc.fill_null(texts, ""), "", "\n")
     data, rows = text_bytes(ended)
-    if _has_wide_blanks(data):
-        beyond = pc.invert(pc.string_is_ascii(ended))
-        narrow = pc.replace_substring_regex(ended.filter(beyond), f"[{WIDE_BLANKS}]", " ")
-        data, rows = text_bytes(pc.replace_with_mask(ended, beyond, narrow))
+    data = _with_narrow_blanks(data)
     blanks = np.flatnonzero(data <= ord(" "))
     is_blank = IS_BLANK[data[blanks]]
     if not is_blank.all():
@@ -76,8 +73,14 @@ def byte_counts(texts: pa.Array, byte: int) -> np.ndarray:
     return np.diff(np.searchsorted(np.flatnonzero(data == byte), rows))
 
 
-def _has_wide_blanks(data: np.ndarray) -> bool:
-    """Whether UTF-8 that ends in a character of ASCII has a blank beyond ASCII: of two bytes, or of three."""
+def _with_narrow_blanks(data: np.ndarray) -> np.ndarray:
+    """UTF-8 that ends in a character of ASCII; each blank beyond ASCII as two or three of ASCII, which take its room."""
     lead = np.flatnonzero((data == 0xC2) | ((data >= 0xE1) & (data <= 0xE3)))
     two = data[lead].astype(np.int64) << 8 | data[lead + 1]
-    return bool(np.isin(np.append(two, two << 8 | data[lead + 2]), WIDE_CODES).any())
+    wide = [lead[np.isin(two, WIDE_CODES)], lead[np.isin(two << 8 | data[lead + 2], WIDE_CODES)]]
+    if not len(wide[0]) + len(wide[1]):
+        return data
+    data = data.copy()
+    for size, places in enumerate(wide, 2):
+        data[places[:, None] + np.arange(size)] = ord(" ")
+    return data

@@ -25,7 +25,7 @@ TEXTS = st.lists(st.none() | st.text(st.sampled_from("ab#é字😀\x00\u200b" + 
 
 def test_blanks_are_those_of_python() -> None:
     every = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
-    cut = np.diff(cells_of(pa.array([f"a{character}b" for character in every])).offsets) == 2
+    cut = np.diff(cells_of(pa.array([f"a{character}b" for character in every])).offsets) > 1
     assert "".join(np.array(every)[cut]) == "".join(sorted(BLANKS)) == "".join(filter(str.isspace, every))
 
 
