@@ -74,7 +74,7 @@ def byte_counts(texts: pa.Array, byte: int) -> np.ndarray:
 
 
 def _with_narrow_blanks(data: np.ndarray) -> np.ndarray:
-    """UTF-8 that ends in a character of ASCII; each blank beyond ASCII as two or three of ASCII, which take its room."""
+    """UTF-8 that ends in a character of ASCII; each blank beyond ASCII as two or three of ASCII in its place."""
     lead = np.flatnonzero((data == 0xC2) | ((data >= 0xE1) & (data <= 0xE3)))
     two = data[lead].astype(np.int64) << 8 | data[lead + 1]
     wide = [lead[np.isin(two, WIDE_CODES)], lead[np.isin(two << 8 | data[lead + 2], WIDE_CODES)]]
