@@ -1,6 +1,6 @@
 """Synonyms from a wordnet in the tab format of the Open Multilingual Wordnet (Bond and Foster 2013), in any language.
 
-A line is a synset, a kind of entry and a word (`00007846-n<TAB>fra:lemma<TAB>personne`); those with # in front are notes.
+A line is a synset, a kind of entry and a word (`00007846-n<TAB>fra:lemma<TAB>personne`); notes begin with #.
 """
 
 from __future__ import annotations
