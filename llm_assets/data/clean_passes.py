@@ -106,16 +106,17 @@ def second_pass(
     repeated = judged[0].rows
     if config.label_errors.enabled:
         progress(90, 100, "label errors")
+        texts = partial(waiting.batches, ["text"])
         drop, errors = _timed(
             totals,
             "label_errors",
-            lambda: label_errors(narrow, waiting.batches, repeated, config.label_errors, relabelled, seed),
+            lambda: label_errors(narrow, texts, repeated, config.label_errors, relabelled, seed),
         )
         judged.append(drop)
         totals.label_errors = len(errors.rows)
         if config.label_errors.action == "fix":
             totals.reports["label_errors"].changed = len(errors.rows)
-        totals.label_samples = label_samples(narrow, waiting.batches, errors, config.label_errors.action)
+        totals.label_samples = label_samples(narrow, texts, errors, config.label_errors.action)
     steps: list[Step] = []
     if config.decontaminate.enabled:
         progress(92, 100, "contamination")
