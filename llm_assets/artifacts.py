@@ -50,7 +50,7 @@ class Summary:
     bars:    title -> {name: value}, drawn as bar charts (counts per label, quality per variant).
     shares:  title -> {name: {part: count}}, drawn as full-width bars cut into shares (valid, mismatched, missing).
     tables:  title -> rows of short texts, shown as tables.
-    samples: at most a dozen rows of short texts, shown as a table (before and after).
+    samples: a few rows of short texts, shown as a table (before and after).
     note:    one or two sentences of Markdown: the reason for a choice, what to look at.
     """
 

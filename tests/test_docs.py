@@ -59,6 +59,27 @@ def test_what_python_imports_is_there(code) -> None:
             assert all(hasattr(module, name.name) for name in node.names), ast.unparse(node)
 
 
+def test_the_examples_of_the_data_stage_run(tmp_path) -> None:
+    """One after the other, as a person types them, on a file of their own."""
+    said = "the river rose and took that old bridge with it before anyone in town could have been there to see it"
+    lines = [f"{said[4 * (n % 7) :]}; write to team{n}@example.org about number {n}" for n in range(60)]
+    rows = [f'"{line}",{"billing" if n % 3 else "network"}' for n, line in enumerate(lines)]
+    (tmp_path / "tickets.csv").write_text("\n".join(["text,team", *rows]) + "\n", encoding="utf-8")
+    found: dict[str, Any] = {}
+    examples = [parameter.values[0] for parameter in blocks("python") if str(parameter.id).startswith("data.md")]
+    for code in examples[:3]:
+        for name in ('"tickets.csv"', '".llm_assets"'):
+            code = code.replace(name, repr(str(tmp_path / name.strip('"'))))
+        exec(code, found)
+    assert found["raw"].num_rows == 60
+    assert (
+        found["train"].num_rows >= found["documents"].filter(found["documents"]["split"].to_numpy() == "train").num_rows
+    )
+    assert found["reports"]["pii"].changed == 60
+    assert found["kept"].num_rows + found["rejected"].num_rows == 60
+    assert found["more"].shape == (100, 8) and sorted(found["groups"]).count("rare") == 50
+
+
 @pytest.mark.parametrize("text", blocks(""))
 def test_commands_and_what_they_set_exist(tmp_path, text) -> None:
     from typer.main import get_command

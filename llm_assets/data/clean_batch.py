@@ -16,7 +16,7 @@ from llm_assets.data.rows import text_hash
 from llm_assets.data.sentences import split_summary
 from llm_assets.data.signatures import Signatures, signatures
 from llm_assets.data.spelling import spelling_step
-from llm_assets.data.split import split_of
+from llm_assets.data.split import splits_of
 from llm_assets.data.steps import RAW, Report, Step, in_row_order, run_step, with_column
 from llm_assets.data.text_steps import language_step, length_step, text_steps
 
@@ -85,10 +85,10 @@ def _finished(batch: pa.RecordBatch, shares: SplitConfig) -> pa.RecordBatch:
     changed = pc.not_equal(batch[RAW], batch["text"])
     batch = with_column(batch, RAW, pc.if_else(changed, batch[RAW], pa.scalar(None, pa.string())))
     texts = batch["text"].to_pylist()
-    splits = zip(batch["split"].to_pylist(), batch["id"].to_pylist(), strict=True)
+    drawn = pa.array(splits_of(batch["id"].to_pylist(), shares), pa.string())
     parts = [split_summary(text) for text in texts]
     values = {
-        "split": pa.array([split or split_of(name, shares) for split, name in splits], pa.string()),
+        "split": pc.coalesce(batch["split"], drawn),
         "summary": pa.array([summary for summary, _ in parts], pa.string()),
         "body": pa.array([body for _, body in parts], pa.string()),
         "content_hash": pa.array([text_hash(text) for text in texts], pa.string()),

@@ -139,6 +139,9 @@ class LabelErrorsConfig(Section):
         description="of train rows found: only counted and shown, rejected, or given the model's label",
     )
     folds: int = Field(default=5, ge=2, le=20)
-    min_confidence: float = Field(
-        default=0.7, ge=0, le=1, description="count only those where the model gives its own label at least this much"
+    min_odds: float = Field(
+        default=10,
+        ge=1,
+        description="count only those where the model gives its own label so many times the probability of the given "
+        "one; lower finds more errors, and takes more hard texts for errors",
     )

@@ -20,6 +20,7 @@ from llm_assets.data.corpus_steps import (
     decontamination,
     duplicates,
     label_errors,
+    label_samples,
     label_spellings,
 )
 from llm_assets.data.executor import in_order
@@ -106,13 +107,17 @@ def second_pass(
     repeated = judged[0].rows
     if config.label_errors.enabled:
         progress(90, 100, "label errors")
-        drop, count = _timed(
+        texts = partial(waiting.batches, ["text"])
+        drop, errors = _timed(
             totals,
             "label_errors",
-            lambda: label_errors(narrow, waiting.batches, repeated, config.label_errors, relabelled, seed),
+            lambda: label_errors(narrow, texts, repeated, config.label_errors, relabelled, seed),
         )
         judged.append(drop)
-        totals.label_errors = count
+        totals.label_errors = len(errors.rows)
+        if config.label_errors.action == "fix":
+            totals.reports["label_errors"].changed = len(errors.rows)
+        totals.label_samples = label_samples(narrow, texts, errors, config.label_errors.action)
     steps: list[Step] = []
     if config.decontaminate.enabled:
         progress(92, 100, "contamination")

@@ -14,7 +14,7 @@ from llm_assets.data.steps import Report
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SAMPLES = 12
+SAMPLES = 30
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Totals:
     rows: int = 0
     with_summary: int = 0
     label_errors: int = 0
+    label_samples: list[dict[str, str]] = field(default_factory=list)
     label_merges: dict[str, float] = field(default_factory=dict)  # "old → new" to rows
     splits: Counter[str] = field(default_factory=Counter)
     labels: Counter[str | None] = field(default_factory=Counter)
@@ -108,22 +109,23 @@ def clean_summary(totals: Totals, seconds: float) -> Summary:
             "Rows changed, by step": {name: report.changed for name, report in reports.items() if report.changed},
             "Seconds, by step": {name: round(report.seconds, 3) for name, report in reports.items()},
         },
-        samples=_samples(reports),
+        samples=_samples(totals),
         note=f"Of {totals.rows_in:,} documents {totals.rows:,} stay. Look at what was rejected as a near duplicate: "
         "it is what would have leaked between splits.",
     )
 
 
-def _samples(reports: dict[str, Report]) -> list[dict[str, str]]:
-    """One change of each step, then one reject of each reason, a dozen in all."""
+def _samples(totals: Totals) -> list[dict[str, str]]:
+    """One change and one reject of each step, labels that are probably wrong, then a reject of each other reason."""
     changes = [
         {"what": name, "before": report.change[0], "after": report.change[1]}
-        for name, report in reports.items()
+        for name, report in totals.reports.items()
         if report.change
     ]
-    rejects = [
-        {"what": f"rejected: {reason}", "before": text, "after": detail}
-        for report in reports.values()
-        for reason, (text, detail) in sorted(report.rejects.items())
-    ]
-    return [*changes, *rejects][:SAMPLES]
+    first: list[dict[str, str]] = []
+    others: list[dict[str, str]] = []
+    for report in totals.reports.values():
+        for place, (reason, _) in enumerate(report.reasons.most_common()):
+            text, detail = report.rejects[reason]
+            (others if place else first).append({"what": f"rejected: {reason}", "before": text, "after": detail})
+    return [*changes, *first, *totals.label_samples, *others][:SAMPLES]

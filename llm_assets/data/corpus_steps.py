@@ -18,13 +18,16 @@ from llm_assets.data.config import DecontaminateConfig
 from llm_assets.data.decontaminate import decontaminate_step, evaluation_ngrams
 from llm_assets.data.dedup import REASONS, DuplicateRows
 from llm_assets.data.sources.feedback import FEEDBACK
-from llm_assets.data.steps import Outcome, Step, with_column
+from llm_assets.data.steps import SHOWN, Outcome, Step, with_column
 from llm_assets.data.table_config import LabelsConfig
 from llm_assets.data.waiting import Waiting
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from llm_assets.data.label_errors import LabelErrors
+
+SHOWN_ERRORS = 6
 CORRECTED, RELABELLED = "corrected", "relabelled"
 Batches = Callable[[], Iterable["pa.RecordBatch"]]
 
@@ -129,8 +132,8 @@ def label_errors(
     config: LabelErrorsConfig,
     relabelled: Relabelled,
     seed: int,
-) -> tuple[Rejects, int]:
-    """(rows to drop, how many labels are probably wrong). Judged are train rows that stay and no person corrected."""
+) -> tuple[Rejects, LabelErrors]:
+    """(rows to drop, labels that are probably wrong). Judged are train rows that stay and no person corrected."""
     import pyarrow.compute as pc
 
     from llm_assets.data.label_errors import find_label_errors
@@ -150,7 +153,26 @@ def label_errors(
     def say(number: int) -> tuple[str, str]:
         return "label_error", f"{labels[rows[number]]} by its label, {rather[number]} by the model ({sure[number]:.2f})"
 
-    return Rejects("label_errors", rows if config.action == "drop" else rows[:0], say), len(rows)
+    return Rejects("label_errors", rows if config.action == "drop" else rows[:0], say), found
+
+
+def label_samples(narrow: pa.Table, batches: Batches, found: LabelErrors, action: str) -> list[dict[str, str]]:
+    """The labels that are least probable, with the beginning of their texts, for people to look at."""
+    shown = found.rows[:SHOWN_ERRORS]
+    texts, first = {}, 0
+    for batch in batches():
+        for row in shown[(shown >= first) & (shown < first + batch.num_rows)].tolist():
+            texts[row] = batch["text"][row - first].as_py()[:SHOWN]
+        first += batch.num_rows
+    doing = {"report": "label error, left as it is", "drop": "label error, rejected", "fix": "label error, mended"}
+    return [
+        {
+            "what": doing[action],
+            "before": f"{narrow['label'][row].as_py()}: {texts[row]}",
+            "after": f"{found.labels[place]} by the model ({found.confidence[place]:.2f})",
+        }
+        for place, row in enumerate(shown.tolist())
+    ]
 
 
 def decontamination(

@@ -56,7 +56,7 @@ def clearly_english(text: str) -> bool:
     if not start.isascii() and sum(map(str.isascii, start)) < 0.95 * len(start):
         return False
     words = WORD.findall(start.lower())
-    found = [word for word in words if word in STOP_WORDS]
+    found = list(filter(STOP_WORDS.__contains__, words))
     return len(found) >= MIN_SHARE * len(words) and len(set(found)) >= MIN_DISTINCT
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llm_assets.data.cells import byte_counts, cells_of
 from llm_assets.data.checks import first_broken
 from llm_assets.data.clean_config import C4Config, FineWebConfig
 from llm_assets.data.lines import Lines, mask_of, numbers
@@ -30,11 +31,13 @@ def c4_step(config: C4Config) -> Step:
 
         all_lines = Lines(pc.split_pattern(pc.replace_substring_regex(batch["text"], r"\n\z", ""), "\n"))
         line = pc.utf8_trim_whitespace(all_lines.parts)
-        words = Lines(pc.utf8_split_whitespace(line))
+        cells = cells_of(line)
+        sizes = cells.sizes()
+        count = cells.per_row(sizes > 0)
         stays = np.ones(len(line), dtype=bool)
-        lengths = numbers(pc.utf8_length(words.parts))
-        stays &= words.per_row(lengths > config.max_word_length) == 0
-        count = np.where(numbers(pc.utf8_length(line)) > 0, words.counts, 0)
+        if (sizes > config.max_word_length).any():  # in bytes; characters are fewer
+            lengths = numbers(pc.utf8_length(cells.strings)) - 1
+            stays &= cells.per_row(lengths > config.max_word_length) == 0
         if config.citations:
             line = pc.replace_substring_regex(line, CITATION, "")
         if config.terminal_punctuation:
@@ -79,10 +82,11 @@ def fineweb_step(config: FineWebConfig) -> Step:
         ended = lines.per_row(pc.is_in(last, pa.array(list(TERMINALS)))) / count
         lengths = numbers(pc.utf8_length(lines.parts))
         short = lines.per_row(lengths <= config.short_line) / count
-        breaks = numbers(pc.count_substring(text, "\n"))
+        breaks = byte_counts(text, ord("\n"))
         letters = np.maximum(numbers(pc.utf8_length(text)) - breaks, 1)
         repeated = lines.per_row(lengths * lines.repeats()) / letters
-        listed = breaks / np.maximum(numbers(pc.list_value_length(pc.utf8_split_whitespace(text))), 1)
+        cells = cells_of(text)
+        listed = breaks / np.maximum(cells.per_row(cells.sizes() > 0), 1)
         # There are at least as many words as runs between blanks, so only the rows above the limit need counting.
         over = listed > config.max_line_breaks
         listed[over] = breaks[over] / np.maximum(words_of(text.filter(pa.array(over))).counts, 1)

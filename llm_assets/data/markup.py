@@ -16,6 +16,7 @@ UNUSUAL = re.compile(
     r"&#?[0-9A-Za-z]{1,24};|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u0132\u0133\u0149\u01c4-\u01cc\u01f1-\u01f3\u2028\u2029\u206a-\u206f"
     r"\ud800-\udfff\ufb00-\ufb06\ufeff\ufff9-\ufffc]"
 )
+BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)+")
 
@@ -57,9 +58,8 @@ def repair_text(text: str) -> str:
     """
     if not text.isascii():
         import ftfy
-        from ftfy.badness import is_bad
 
-        if UNUSUAL.search(text) or is_bad(text):
+        if UNUSUAL.search(text) or looks_bad(text):
             text = ftfy.fix_text(text, uncurl_quotes=False, fix_character_width=False, normalization="NFC")
         else:
             text = unicodedata.normalize("NFC", text)
@@ -68,6 +68,16 @@ def repair_text(text: str) -> str:
     if "\x1b" in text:
         text = ANSI.sub("", text)
     return CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def looks_bad(text: str) -> bool:
+    """ftfy's `is_bad`. All that it looks for is at most four characters from one beyond ASCII, so where these are few
+    only their neighbourhoods are looked at.
+    """
+    from ftfy.badness import is_bad
+
+    near = "\n".join(text[max(run.start() - 4, 0) : run.end() + 4] for run in BEYOND_ASCII.finditer(text))
+    return bool(is_bad(text)) if len(near) > len(text) / 2 else bool(is_bad(near) and is_bad(text))
 
 
 def plain_prose(text: str) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from llm_assets.artifacts import Progress
 
+BLOCK = 4096  # rows that are looked up together
 LONG_BUCKET = 64  # kept rows of a bucket that a row is compared with
 
 
@@ -63,12 +64,7 @@ def near_duplicates(
     gone = bytearray(count)
     middle: dict[int, list[int]] = {}  # kept rows of a bucket, neither first nor last
     ends = np.flatnonzero(np.append(shared.rows[1:] != shared.rows[:-1], True)[: len(shared.rows)]) + 1
-    begin = 0
-    for number, end in enumerate(ends.tolist()):
-        place, keys = int(shared.rows[begin]), shared.buckets[begin:end]
-        heads = shared.heads[keys].tolist()
-        last, keys = shared.last[begin:end].tolist(), keys.tolist()
-        begin = end
+    for number, (place, keys, heads, last) in enumerate(_by_row(shared, ends)):
         like, other = _similar(grams(place), _candidates(keys, heads, gone, middle), grams, threshold)
         if other >= 0:
             gone[place] = 1
@@ -86,14 +82,27 @@ def near_duplicates(
     return np.array(found, dtype=np.int64), np.array(of, dtype=np.int64), np.array(similarity, dtype=np.float32)
 
 
+def _by_row(shared: Shared, ends: np.ndarray) -> Iterator[tuple[int, list[int], list[int], list[bool]]]:
+    """(row, its buckets, the first row of each, whether it is the last of each); ends: where each row's buckets end."""
+    for start in range(0, len(ends), BLOCK):
+        block, first = ends[start : start + BLOCK], int(ends[start - 1]) if start else 0
+        keys = shared.buckets[first : block[-1]]
+        heads, last = shared.heads[keys].tolist(), shared.last[first : block[-1]].tolist()
+        places, many = shared.rows[block - 1].tolist(), keys.tolist()
+        begin = 0
+        for place, end in zip(places, (block - first).tolist(), strict=True):
+            yield place, many[begin:end], heads[begin:end], last[begin:end]
+            begin = end
+
+
 def reader(stream: BinaryIO, offsets: np.ndarray, rows: np.ndarray) -> Callable[[int], np.ndarray]:
     """The n-gram hashes of the row at a place: in `stream`, where row r has offsets[r]:offsets[r + 1]."""
 
     @lru_cache(maxsize=20_000)
     def grams(place: int) -> np.ndarray:
         row = rows[place]
-        begin, end = int(offsets[row]) * 8, int(offsets[row + 1]) * 8
-        return np.frombuffer(os.pread(stream.fileno(), end - begin, begin), dtype=np.uint64)
+        begin, end = offsets[row : row + 2].tolist()
+        return np.frombuffer(os.pread(stream.fileno(), (end - begin) * 8, begin * 8), dtype=np.uint64)
 
     return grams
 

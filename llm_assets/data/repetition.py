@@ -11,23 +11,36 @@ from llm_assets.data.words import Words
 BUCKETS = 256
 
 
-def top_share(words: Words, limits: Mapping[int, float], characters: np.ndarray) -> dict[int, np.ndarray]:
-    """Share of a text's characters in its most frequent n-gram (the first of several), by n: float64 [rows].
+def shares_of_ngrams(
+    words: Words, top: Mapping[int, float], repeated: Mapping[int, float], characters: np.ndarray
+) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """By n, float64 [rows]: the share of a text's characters in its most frequent n-gram (the first of several), and in
+    n-grams that occurred before and do not overlap.
 
-    N-grams are first counted in a few buckets, which bounds the share from above. Only texts whose bound is above the
-    limit are counted exactly; the others get that bound.
+    top, repeated: limits by n. Both shares are first bounded from above. Only texts whose bound is above a limit are
+    counted through; the others get the bound, which breaks no limit.
     """
-    total, rows = np.concatenate([[0], np.cumsum(words.lengths)]), words.rows()
-    shares = {}
-    for size, (start, hashes) in zip(sorted(limits), words.ngrams(sorted(limits)), strict=True):
-        length = total[start + size] - total[start] + size - 1
-        bucket = rows[start] * BUCKETS + (hashes & np.uint64(BUCKETS - 1)).astype(np.int64)
-        sums = np.bincount(bucket, weights=length, minlength=BUCKETS * len(words.counts))
-        share = shares[size] = sums.reshape(-1, BUCKETS).max(axis=1, initial=0) / characters
-        doubtful = share > limits[size]
-        if doubtful.any():
-            share[doubtful] = _top_share(words.where(doubtful), size, characters[doubtful])
-    return shares
+    tops: dict[int, np.ndarray] = {}
+    again: dict[int, np.ndarray] = {}
+    sizes = sorted({*top, *sorted(repeated)[:1]})
+    for size, (start, hashes) in zip(sizes, words.ngrams(sizes), strict=True):
+        if size in top:
+            tops[size] = _top_bound(words, size, start, hashes) / characters
+            if (doubtful := tops[size] > top[size]).any():
+                tops[size][doubtful] = _top_share(words.where(doubtful), size, characters[doubtful])
+        if size == min(repeated, default=0):
+            bound = _repeated_bound(words, size, start[_again(hashes)]) / characters
+            again = _repeated_shares(words, repeated, bound, characters)
+    return tops, again
+
+
+def _top_bound(words: Words, size: int, start: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+    """Characters in the fullest of a few buckets of n-grams, by row."""
+    total = np.concatenate([[0], np.cumsum(words.lengths)])
+    length = total[start + size] - total[start] + size - 1
+    bucket = words.rows()[start] * BUCKETS + (hashes & np.uint64(BUCKETS - 1)).astype(np.int64)
+    sums = np.bincount(bucket, weights=length, minlength=BUCKETS * len(words.counts))
+    return np.asarray(sums.reshape(-1, BUCKETS).max(axis=1, initial=0))
 
 
 def _top_share(words: Words, size: int, characters: np.ndarray) -> np.ndarray:
@@ -50,22 +63,30 @@ def _top_share(words: Words, size: int, characters: np.ndarray) -> np.ndarray:
     return np.where(words.counts >= size, share, 0.0)
 
 
-def repeated_share(words: Words, limits: Mapping[int, float], characters: np.ndarray) -> dict[int, np.ndarray]:
-    """Share of a text's characters in n-grams that occurred before and do not overlap, by n: float64 [rows].
+def _again(values: np.ndarray) -> np.ndarray:
+    """The places whose value stands at a place before: int64, in no order. Sorts only what shares its first bits."""
+    places, bits = np.arange(len(values), dtype=np.int32), len(values).bit_length() + 2
+    key = (values >> np.uint64(64 - bits)).astype(np.int32)
+    last = np.zeros(2**bits, dtype=np.int32)
+    last[key] = places
+    several = np.zeros(2**bits, dtype=bool)
+    several[key[last[key] != places]] = True
+    some = np.flatnonzero(several[key])
+    order = some[np.argsort(values[some], kind="stable")]
+    return order[1:][values[order[1:]] == values[order[:-1]]]
 
-    What any n can cover is bounded by what the shortest covers, overlaps included. Only texts whose bound is above the
-    lowest limit are counted through; the others get that bound, which breaks no limit.
-    """
-    if not limits:
-        return {}
-    shortest = min(limits)
-    ((start, hashes),) = words.ngrams([shortest])
-    order = np.argsort(hashes, kind="stable")
-    again = order[1:][hashes[order][1:] == hashes[order][:-1]]
+
+def _repeated_bound(words: Words, size: int, start: np.ndarray) -> np.ndarray:
+    """Characters that the n-grams at `start` cover, by row: what longer ones cover is among them."""
     covered = np.zeros(len(words.values) + 1, dtype=np.int64)
-    np.add.at(covered, start[again], 1)
-    np.add.at(covered, start[again] + shortest, -1)
-    bound = words.per_row(words.lengths * (np.cumsum(covered)[:-1] > 0)) / characters
+    np.add.at(covered, start, 1)
+    np.add.at(covered, start + size, -1)
+    return words.per_row(words.lengths * (np.cumsum(covered)[:-1] > 0))
+
+
+def _repeated_shares(
+    words: Words, limits: Mapping[int, float], bound: np.ndarray, characters: np.ndarray
+) -> dict[int, np.ndarray]:
     shares = {size: bound.copy() for size in limits}
     for row in np.flatnonzero(bound > min(limits.values())).tolist():
         begin, end = words.offsets[row], words.offsets[row + 1]

@@ -6,6 +6,7 @@ import re
 
 END = re.compile(r"[.!?](?=\s|$)")
 ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|no|fig|eq|al|dr|mr|st|ver|incl|[a-z])|\.)\.$", re.I)
+LONGEST = len("approx.")  # of the abbreviations
 MIN_SUMMARY, MAX_SUMMARY, MIN_SUMMARY_WORDS, MIN_BODY = 20, 160, 4, 80
 
 
@@ -24,7 +25,6 @@ def _first_sentence(text: str) -> str | None:
     """Up to the first full stop that ends a sentence, or the first paragraph; None when neither comes soon."""
     paragraph = text.split("\n", 1)[0]
     for match in END.finditer(paragraph, 0, MAX_SUMMARY + 1):
-        candidate = paragraph[: match.end()]
-        if not ABBREVIATION.search(candidate):
-            return candidate
+        if not ABBREVIATION.search(paragraph, max(match.end() - LONGEST, 0), match.end()):
+            return paragraph[: match.end()]
     return paragraph if len(paragraph) <= MAX_SUMMARY and len(paragraph) < len(text) else None

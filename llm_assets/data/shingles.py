@@ -1,7 +1,7 @@
 """Texts as sets of hashed word n-grams, a column at a time: what duplicates and contamination are found by.
 
 A word is a run of letters and digits, case aside. What lies between two blanks is looked at once for all its
-occurrences, so the cost goes with the vocabulary and not with the text.
+occurrences in a column, so the cost goes with the vocabulary and not with the text.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from llm_assets.data.cells import cells_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,23 +24,20 @@ LETTERS = np.array([c * (c > 127) or ord(chr(c).lower()) * chr(c).isalnum() for 
 
 def word_hashes(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """(64 bits of each word uint64 [n], offsets int64 [rows + 1]); null is no words."""
-    import pyarrow.compute as pc
-
-    chunks = pc.utf8_split_whitespace(pc.fill_null(texts, ""))
-    rows = np.concatenate([[0], np.cumsum(pc.list_value_length(chunks).to_numpy(), dtype=np.int64)])
-    coded = pc.list_flatten(chunks).dictionary_encode()
-    return spread_chunks(coded, rows, *_hashes(coded.dictionary))
+    cells = cells_of(texts)
+    coded = cells.strings.dictionary_encode()
+    found, sizes = _hashes(coded.dictionary)
+    return spread(coded.indices.to_numpy(), cells.offsets, found, np.cumsum(sizes) - sizes, sizes)
 
 
-def spread_chunks(
-    coded: pa.DictionaryArray, rows: np.ndarray, found: np.ndarray, sizes: np.ndarray
+def spread(
+    codes: np.ndarray, rows: np.ndarray, found: np.ndarray, begins: np.ndarray, sizes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What was `found` for each distinct chunk, at every place of it: (uint64 [n], offsets by row int64 [rows + 1]).
+    """What was `found` for each distinct cell, at every place of it: (uint64 [n], offsets by row int64 [rows + 1]).
 
-    coded: the chunks of all rows; rows: where each row begins among them; sizes: how much was found for each chunk.
+    codes: which cell is at each place; rows: where each row begins among the places; begins, sizes: where what was
+    found for each distinct cell begins, and how much it is.
     """
-    begins = np.cumsum(sizes) - sizes
-    codes = coded.indices.to_numpy()
     length = sizes[codes]
     ends = np.concatenate([[0], np.cumsum(length)])
     places = np.arange(ends[-1]) + np.repeat(begins[codes] - ends[:-1], length)
@@ -47,12 +46,13 @@ def spread_chunks(
 
 def text_hashes(hashes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """128 bits of each row's words in their order: uint64 [rows, 2]. Two of 10^9 share one with odds of 10^-21."""
-    place = np.arange(len(hashes)) - np.repeat(offsets[:-1], np.diff(offsets))
-    one = mix(hashes + place.astype(np.uint64) * MULTIPLIER)
-    total = np.zeros((len(hashes) + 1, 2), dtype=np.uint64)
-    np.cumsum(one, out=total[1:, 0])
-    np.cumsum(mix(one ^ MULTIPLIER), out=total[1:, 1])
-    return total[offsets[1:]] - total[offsets[:-1]]
+    place = np.arange(len(hashes), dtype=np.uint64) - np.repeat(offsets[:-1].astype(np.uint64), np.diff(offsets))
+    one = mix(hashes + place * MULTIPLIER)
+    other = one * (one >> np.uint64(32) | np.uint64(1))  # of which no sum follows from the sum of the ones
+    total = np.zeros((2, len(hashes) + 1), dtype=np.uint64)
+    np.cumsum(one, out=total[0, 1:])
+    np.cumsum(other, out=total[1, 1:])
+    return np.ascontiguousarray((total[:, offsets[1:]] - total[:, offsets[:-1]]).T)
 
 
 def shingles(hashes: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,7 +80,7 @@ def _bands(values: np.ndarray, offsets: np.ndarray, num_perm: int, seed: int) ->
     if not rows:
         return np.zeros((0, count), dtype=np.uint64)
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(values, offsets.astype(np.uint64), num_perm, seed)
-    flat = array("I", chain.from_iterable(matrix.to_rows()))
+    flat = b"".join([array("I", row) for row in matrix.to_rows()])
     parts = (
         np.frombuffer(flat, dtype=np.uint32)
         .reshape(rows, num_perm)[:, : count * BAND_ROWS]

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_assets.data.shingles import MULTIPLIER, mix, spread_chunks
+from llm_assets.data.cells import cells_of
+from llm_assets.data.shingles import MULTIPLIER, mix, spread
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -127,36 +128,35 @@ class Words:
     def ngrams(self, sizes: Iterable[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each size, ascending: (position of its first word, hash with the row mixed in) of every run of so many
         words inside a row."""
-        rows = self.rows()
-        start, mixed, size = np.arange(len(self.values)), rows.astype(np.uint64), 0
+        rows, count = self.rows(), len(self.values)
+        left = self.offsets[rows + 1] - np.arange(count)  # words from each to the end of its row
+        mixed, size = rows.astype(np.uint64), 0
         for wanted in sizes:
-            inside = start + wanted <= self.offsets[rows[start] + 1]
-            start, mixed = start[inside], mixed[inside]
-            for place in range(size, wanted):
-                mixed = mix(mixed * MULTIPLIER + self.values[start + place])
+            for place in range(size, min(wanted, count)):  # of all runs, those that leave their row too
+                mixed = mix(mixed[: count - place] * MULTIPLIER + self.values[place:])
             size = wanted
-            yield start, mixed
+            start = np.flatnonzero(left[: len(mixed)] >= wanted)
+            yield start, mixed[start]
 
 
 def words_of(texts: pa.Array) -> Words:
     """The words of a column of texts (null is no words)."""
-    import pyarrow.compute as pc
-
-    chunks = pc.utf8_split_whitespace(pc.fill_null(texts, ""))
-    rows = np.concatenate([[0], np.cumsum(pc.list_value_length(chunks).to_numpy(), dtype=np.int64)])
-    coded = pc.list_flatten(chunks).dictionary_encode()
-    found = [_words(chunk) for chunk in coded.dictionary.to_pylist()]
-    sizes = np.fromiter(map(len, found), dtype=np.int64, count=len(found))
-    flat = np.fromiter(chain.from_iterable(found), dtype=np.uint64, count=int(sizes.sum()))
-    return Words(*spread_chunks(coded, rows, flat, sizes))
+    cells = cells_of(texts)
+    coded = cells.strings.dictionary_encode()
+    known, found, ends = _vocabulary.look_up(coded.dictionary.to_pylist())
+    begins = ends[known]
+    sizes = ends[known + 1] - begins
+    return Words(*spread(coded.indices.to_numpy(), cells.offsets, found, begins, sizes))
 
 
 def split_words(chunk: str) -> list[str]:
     """The words of what lies between two blanks."""
+    if chunk.isalpha() and chunk.isascii():  # most are
+        return _inside(chunk)
     front: list[str] = []
     back: list[str] = []
     while chunk:
-        if chunk.lower() in _ABBREVIATIONS or (_ADDRESS.fullmatch(chunk) and not _AFTER_ADDRESS.search(chunk)):
+        if chunk.lower() in _ABBREVIATIONS or (_is_address(chunk) and not _AFTER_ADDRESS.search(chunk)):
             break
         head = _FRONT.match(chunk)
         if head:
@@ -173,13 +173,18 @@ def split_words(chunk: str) -> list[str]:
     return [*front, *_inside(chunk), *back[::-1]]
 
 
+def _is_address(chunk: str) -> bool:
+    return "." in chunk and bool(_ADDRESS.fullmatch(chunk))
+
+
 def _inside(chunk: str) -> list[str]:
-    if chunk.isalpha() and chunk.lower() not in _JOINED:
-        return [chunk]
-    if chunk.lower() in _JOINED:
-        first, _ = _JOINED[chunk.lower()]
+    lower = chunk.lower()
+    if lower in _JOINED:
+        first, _ = _JOINED[lower]
         return [chunk[: len(first)], chunk[len(first) :]]
-    if _ADDRESS.fullmatch(chunk) or chunk.lower() in _ABBREVIATIONS:
+    if chunk.isalpha():
+        return [chunk]
+    if _is_address(chunk) or lower in _ABBREVIATIONS:
         return [chunk]
     if parts := _CONTRACTED.match(chunk) or _SUBJECT.match(chunk):
         return [parts.group(1), parts.group(2)] if parts.end() == len(chunk) else [chunk]
@@ -190,16 +195,39 @@ def _inside(chunk: str) -> list[str]:
     return [part for part in [*found, chunk[last:]] if part]
 
 
-@lru_cache(maxsize=200_000)
-def _words(chunk: str) -> tuple[int, ...]:
-    return tuple(_packed(word) for word in split_words(chunk))
+class _Vocabulary(dict[str, int]):
+    """The number of each cell seen in this process; its packed words are `words[ends[number] : ends[number + 1]]`."""
+
+    MOST = 400_000  # some 100 MB
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._words, self._ends = array("Q"), array("q", [0])
+
+    def __missing__(self, cell: str) -> int:
+        self._words.extend(_packed(word) for word in split_words(cell[:-1]))
+        self._ends.append(len(self._words))
+        number = self[cell] = len(self)
+        return number
+
+    def look_up(self, cells: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(the number of each cell int64 [cells], words uint64 [n], ends int64 [m + 1])."""
+        if len(self) > self.MOST:
+            self.clear()
+            self._words, self._ends = array("Q"), array("q", [0])
+        known = np.fromiter(map(self.__getitem__, cells), dtype=np.int64, count=len(cells))
+        return known, np.frombuffer(self._words, dtype=np.uint64), np.frombuffer(self._ends, dtype=np.int64)
 
 
+_vocabulary = _Vocabulary()
+
+
+@lru_cache(maxsize=100_000)
 def _packed(word: str) -> int:
     from xxhash import xxh3_64_intdigest
 
     marks = 0
-    if any(map(str.isalpha, word)):
+    if word.isalpha() or any(map(str.isalpha, word)):
         marks |= ALPHABETIC
     elif all(unicodedata.category(letter)[0] in "PSC" for letter in word):
         marks |= SYMBOL

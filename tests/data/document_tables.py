@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,13 +27,13 @@ def random_documents(counts: dict[str, int], split: str | None = "train") -> pa.
     return table(pairs, split)
 
 
-def table(pairs: list[tuple[str, str | None]], split: str | None = "train") -> pa.Table:
+def table(pairs: Sequence[tuple[str | None, str | None]], split: str | None = "train") -> pa.Table:
     """(text, label) as rows of the document schema."""
     return documents_table(
         [
             {
                 "id": text_hash(f"{number}/{label}"), "text": text, "label": label, "split": split, "weight": 1.0,
-                "source": "test", "uri": f"test:{number}", "licence": "MIT", "content_hash": text_hash(text),
+                "source": "test", "uri": f"test:{number}", "licence": "MIT", "content_hash": text_hash(text or ""),
                 "parents": [], "steps": [],
             }
             for number, (text, label) in enumerate(pairs)
@@ -48,6 +49,11 @@ def sms(real_data: Path) -> list[tuple[str, str | None]]:
 def banking(real_data: Path) -> list[tuple[str, str | None]]:
     with (real_data / "banking77" / "train.csv").open(encoding="utf-8", newline="") as stream:
         return [(row["text"], row["category"]) for row in csv.DictReader(stream)]
+
+
+def ag_news(real_data: Path) -> list[tuple[str, str | None]]:
+    with (real_data / "ag_news" / "test.csv").open(encoding="utf-8", newline="") as stream:
+        return [(f"{row[1]} {row[2]}", row[0]) for row in csv.reader(stream)]
 
 
 def captions(real_data: Path, name: str) -> list[str]:

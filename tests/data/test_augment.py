@@ -241,7 +241,7 @@ def test_debians_wordnet(tmp_path) -> None:
         pytest.skip(f"no WordNet in {folder}: apt-get install wordnet-base")
     from llm_assets.data.augment.wordnet import open_wordnet
 
-    lookup = open_wordnet(str(folder), 1)
+    lookup = open_wordnet(folder, 1)
     assert lookup("buying") == ["purchasing"]
     assert "rapidly" in lookup("quickly")
     config = AugmentConfig(

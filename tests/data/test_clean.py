@@ -21,7 +21,7 @@ from llm_assets.data.markup import plain_prose, repair_text, tidy_space
 from llm_assets.data.masking import ALIASES, label_names, mask_label
 from llm_assets.data.rows import documents_table, text_hash
 from llm_assets.data.sentences import split_summary
-from llm_assets.data.split import split_of
+from llm_assets.data.split import splits_of
 from llm_assets.errors import UserError
 
 SHARED = Path(os.environ.get("LLM_ASSETS_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
@@ -184,10 +184,10 @@ def test_summary_and_body() -> None:
 
 def test_splits_have_their_shares_and_do_not_move() -> None:
     config = SplitConfig()
-    splits = [split_of(text_hash(str(n)), config) for n in range(20_000)]
+    splits = splits_of([text_hash(str(n)) for n in range(20_000)], config)
     for name in ("train", "validation", "test", "canary"):
         assert abs(splits.count(name) / len(splits) - getattr(config, name)) < 0.01
-    assert splits[:50] == [split_of(text_hash(str(n)), config) for n in range(50)]
+    assert splits[:50] == splits_of([text_hash(str(n)) for n in range(50)], config)
 
 
 def test_correction_relabels_the_document_it_repeats() -> None:

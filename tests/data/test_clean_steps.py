@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from llm_assets.artifacts import no_progress, read_table, rejected_schema, write_table
+from llm_assets.artifacts import no_progress, rejected_schema, write_table
 from llm_assets.data.clean import clean_batches, clean_documents, clean_table
 from llm_assets.data.clean_batch import batch_steps, clean_batch
 from llm_assets.data.clean_config import LabelErrorsConfig
@@ -421,20 +421,6 @@ def test_hashed_ngrams_are_the_ngrams(texts: list[str], size: int) -> None:
                 == texts[other].replace(".", " ").replace("-", " ").split()
             )
             assert (whole[one].tolist() == whole[other].tolist()) == same
-
-
-def test_summary_shows_each_step(tmp_path: Path) -> None:
-    write_table(
-        table(["Return ``x``, the total of the array of numbers; write to a@b.org for more.", "short"]),
-        tmp_path / "documents.parquet",
-    )
-    out = tmp_path / "out"
-    out.mkdir()
-    summary = clean_documents(tmp_path, out, CleanConfig.model_validate({"pii": {"enabled": True}}))
-    assert {"markup", "pii", "rejected: too_short"} <= {sample["what"] for sample in summary.samples}
-    assert summary.metrics["length_rejected"] == 1
-    assert summary.metrics["pii_changed"] == 1
-    assert "[EMAIL]" in read_table(out / "documents.parquet")["text"][0].as_py()
 
 
 @QUICK

@@ -82,9 +82,16 @@ class SynonymsConfig(Section):
     wordnet: str | None = Field(
         default=None,
         description="folder of WordNet's database (`data.*`, `index.*`, `*.exc`; Debian's wordnet-base puts it in "
-        "/usr/share/wordnet); by default the list that ships with the project",
+        "/usr/share/wordnet), or of the Open Multilingual Wordnet's `*.tab` of a language; by default the list that "
+        "ships with the project",
     )
-    senses: int = Field(default=1, ge=1, le=10, description="of WordNet: a word's most frequent senses that count")
+    senses: int = Field(
+        default=1,
+        ge=1,
+        le=10,
+        description="of WordNet: a word's most frequent senses that count; of a `*.tab`, which does not say which "
+        "these are: a word of more senses is left alone",
+    )
 
 
 class FilterConfig(Section):

@@ -1,4 +1,5 @@
-"""Synonyms: from WordNet, or from the small list of groups that ships with the project (`synonyms.txt`)."""
+"""Synonyms: from WordNet, from a wordnet of another language, or from the small list of groups that ships with the
+project (`synonyms.txt`)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from llm_assets.data.augment.config import SynonymsConfig
+from llm_assets.data.augment.omw import is_tab_wordnet, open_tab_wordnet
 from llm_assets.data.augment.wordnet import open_wordnet
 
 Lookup = Callable[[str], Sequence[str]]
@@ -14,7 +16,10 @@ Lookup = Callable[[str], Sequence[str]]
 
 def thesaurus(config: SynonymsConfig) -> Lookup:
     """word in lower case -> single words that may stand for it, sorted. Raises UserError for no WordNet folder."""
-    return open_wordnet(config.wordnet, config.senses) if config.wordnet else shipped
+    if not config.wordnet:
+        return shipped
+    folder = Path(config.wordnet).expanduser()
+    return (open_tab_wordnet if is_tab_wordnet(folder) else open_wordnet)(folder, config.senses)
 
 
 def shipped(word: str) -> Sequence[str]:

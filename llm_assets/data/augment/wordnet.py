@@ -36,7 +36,7 @@ class WordNet:
         if missing:
             raise UserError(
                 f"data.augment.synonyms.wordnet = {str(folder)!r}: no WordNet database, {', '.join(missing)} missing "
-                "(Debian's package wordnet-base has one, in /usr/share/wordnet)"
+                "(Debian's package wordnet-base has one, in /usr/share/wordnet), and no *.tab of a wordnet either"
             )
         self._index = {part: self._read_index(part) for part in PARTS}
         self._exceptions = {part: self._read_exceptions(part) for part in PARTS}
@@ -110,9 +110,9 @@ class WordNet:
 
 
 @lru_cache(maxsize=4)
-def open_wordnet(folder: str, senses: int) -> WordNet:
+def open_wordnet(folder: Path, senses: int) -> WordNet:
     """The database, read once a process."""
-    return WordNet(Path(folder).expanduser(), senses)
+    return WordNet(folder, senses)
 
 
 def _bounded(path: Path) -> bytes:
@@ -122,13 +122,18 @@ def _bounded(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines, those of the licence (they begin with two spaces) left out."""
+def bounded_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines that are not empty, of a file and of lines of bounded size."""
     for number, line in enumerate(_bounded(path).split(b"\n"), 1):
         if len(line) > MAX_LINE:
             raise UserError(f"{path}, line {number}: {len(line):,} bytes; a line has at most {MAX_LINE:,}")
-        if line and not line.startswith(b"  "):
-            yield number, line.decode("ascii", "replace")
+        if line:
+            yield number, line.decode(encoding, "replace")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines, those of the licence (they begin with two spaces) left out."""
+    return ((number, line) for number, line in bounded_lines(path, "ascii") if not line.startswith("  "))
 
 
 @lru_cache(maxsize=1)

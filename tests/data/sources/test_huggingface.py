@@ -1,7 +1,8 @@
-"""Datasets of the Hugging Face kind: folders and files on this machine, what was saved before, and no hub."""
+"""Datasets of the Hugging Face kind: folders and files on this machine, a hub on loopback, and no hub."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from hub import COMMIT, Hub
 
 from llm_assets.data.acquire import read_sources
 from llm_assets.data.config import HuggingFace
@@ -84,3 +86,39 @@ def test_offline_the_hub_is_not_asked(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=environment, timeout=120
     )
     assert "'owner/nowhere' of the Hugging Face hub cannot be had (HF_HUB_OFFLINE is set" in done.stdout, done.stderr
+
+
+def test_a_dataset_of_the_hub_is_streamed_from_the_commit_that_is_named(tmp_path: Path) -> None:
+    """Of a hub on loopback: its rows, and of a file of 40 MB no more than the rows that are wanted need."""
+    lines = [json.dumps({"text": f"a good line, number {n}", "team": "ab"[n % 2]}) for n in range(50)]
+    large = b"".join(json.dumps({"text": f"{n} " + "x" * 1000}).encode() + b"\n" for n in range(40_000))
+    hub = Hub({"README.md": b"---\nlicense: mit\n---\n", "data/train.jsonl": "\n".join(lines).encode(),
+               "data/test.jsonl": large})  # fmt: skip
+    code = textwrap.dedent("""
+        import json, sys
+        from pathlib import Path
+        from llm_assets.data.acquire import read_sources
+        from llm_assets.data.config import HuggingFace
+        for settings in json.loads(sys.argv[2]):
+            rows = read_sources([HuggingFace(dataset="owner/name", **settings)], Path(sys.argv[1])).to_pylist()
+            print(len(rows), rows[-1]["text"][:30], rows[-1]["label"], rows[-1]["uri"])
+    """)
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+    try:
+        said = []
+        for settings in ({"label_column": "team"}, {"part": "test", "revision": COMMIT, "max_rows": 5}):
+            hub.log.clear()
+            hub.sent = 0
+            done = subprocess.run(
+                [sys.executable, "-c", code, str(tmp_path), json.dumps([settings])],
+                capture_output=True, text=True, env=environment, timeout=120,
+            )  # fmt: skip
+            said.append(done.stdout.strip() or done.stderr)
+        assert said == [
+            "50 a good line, number 49 b hf://datasets/owner/name/train#50",
+            f"5 4 {'x' * 28} None hf://datasets/owner/name@{COMMIT}/test#5",
+        ]
+        assert 0 < hub.sent < len(large) / 2
+        assert not any("/main" in asked for asked in hub.log), "the named commit alone"
+    finally:
+        hub.close()

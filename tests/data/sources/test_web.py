@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,31 @@ def test_links_that_were_read_take_no_room_from_those_that_were_not(site: Site, 
         site.page(f"/{name}", links("/", "/a", "/b", "/c" if name else "/a"))
     documents, _ = crawl(site, tmp_path, max_pages=4)
     assert [document.uri.removeprefix(site.url) for document in documents] == ["/", "/a", "/b", "/c"]
+
+
+@pytest.mark.parametrize(("delay", "robots"), [(0.2, ""), (0.0, "User-agent: *\nCrawl-delay: 0.2\n")])
+def test_a_host_is_asked_one_thing_at_a_time_and_not_too_often(
+    delay: float, robots: str, site: Site, tmp_path: Path
+) -> None:
+    """The pause begins when an answer has come, so no load on this machine can make it look shorter to the server."""
+    names = [f"/{letter}" for letter in "abcde"]
+    came, answered = [], []
+
+    def answer(handler: Any) -> None:
+        came.append(time.monotonic())
+        body = links(*names).encode()
+        handler.send_response(200)
+        for name, value in (("Content-Type", "text/html"), ("Content-Length", str(len(body)))):
+            handler.send_header(name, value)
+        handler.end_headers()
+        answered.append(time.monotonic())
+        handler.wfile.write(body)
+
+    site.pages |= dict.fromkeys(["/", *names], answer)
+    site.page("/robots.txt", robots)
+    crawl(site, tmp_path, delay_seconds=delay, workers=8)
+    assert len(came) == 6
+    assert all(after - before >= 0.2 for before, after in zip(answered, came[1:], strict=False))
 
 
 def test_what_pages_say_to_robots_holds(site: Site, tmp_path: Path) -> None:

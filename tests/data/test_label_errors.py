@@ -1,0 +1,74 @@
+"""Wrong labels are found in public labelled texts into which wrong ones were put."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from document_tables import ag_news, banking, sms, table
+
+from llm_assets.artifacts import read_table, write_table
+from llm_assets.data.clean import clean_documents
+from llm_assets.data.config import CleanConfig
+
+
+def cleaned(pairs: dict[str, str], given: dict[str, str], action: str, folder: Path) -> tuple[Any, Any, Any]:
+    """(documents, rejected, summary) of texts with these labels, all for training."""
+    write_table(table([(text, given[text]) for text in pairs]), folder / "documents.parquet")
+    out = folder / action
+    out.mkdir()
+    config = {
+        "repair": False, "markup": False, "white_space": "keep", "min_chars": 1, "language": {"enabled": False},
+        "near_duplicates": {"enabled": False}, "label_errors": {"enabled": True, "action": action},
+    }  # fmt: skip
+    summary = clean_documents(folder, out, CleanConfig.model_validate(config))
+    return read_table(out / "documents.parquet"), read_table(out / "rejected.parquet"), summary
+
+
+@pytest.mark.parametrize(
+    ("read", "wrong", "precision", "recall"),
+    [(ag_news, 0.05, 0.7, 0.4), (ag_news, 0.1, 0.8, 0.35), (sms, 0.1, 0.95, 0.45), (banking, 0.1, 0.85, 0.7)],
+)
+def test_labels_made_wrong_are_found_and_few_others(
+    read: Callable[[Path], list[tuple[str, str]]],
+    wrong: float,
+    precision: float,
+    recall: float,
+    real_data: Path,
+    tmp_path: Path,
+) -> None:
+    """Precision is a lower bound: what was wrong already counts against it."""
+    pairs = dict(read(real_data))
+    labels, rng = sorted(set(pairs.values())), random.Random(5)
+    made = {text for text in pairs if rng.random() < wrong}
+    given = {
+        text: rng.choice([other for other in labels if other != label]) if text in made else label
+        for text, label in pairs.items()
+    }
+    documents, _, summary = cleaned(pairs, given, "fix", tmp_path)
+    after = dict(zip(documents["text"].to_pylist(), documents["label"].to_pylist(), strict=True))
+    made &= set(after)  # a few repeat another but for case and punctuation
+    found = {text for text in after if after[text] != given[text]}
+    assert len(found & made) / len(found) >= precision
+    assert len(found & made) / len(made) >= recall
+    assert sum(after[text] == pairs[text] for text in after) > sum(given[text] == pairs[text] for text in after)
+    assert summary.metrics["label_errors_found"] == summary.metrics["label_errors_changed"] == len(found)
+    shown = [sample for sample in summary.samples if sample["what"] == "label error, mended"]
+    assert shown and all(any(text.startswith(s["before"].split(": ", 1)[1]) for text in found) for s in shown)
+
+
+def test_a_report_changes_nothing_and_drop_says_why(real_data: Path, tmp_path: Path) -> None:
+    pairs = dict(sms(real_data)[:2000])
+    given = {text: "spam" if n % 20 == 0 else label for n, (text, label) in enumerate(pairs.items())}
+    documents, rejected, summary = cleaned(pairs, given, "report", tmp_path)
+    after = dict(zip(documents["text"].to_pylist(), documents["label"].to_pylist(), strict=True))
+    assert after == {text: given[text] for text in after}
+    assert "label_error" not in rejected["reason"].to_pylist()
+    assert any(sample["what"] == "label error, left as it is" for sample in summary.samples)
+    _, rejected, dropped = cleaned(pairs, given, "drop", tmp_path)
+    why = [row["detail"] for row in rejected.to_pylist() if row["reason"] == "label_error"]
+    assert len(why) == summary.metrics["label_errors_found"] == dropped.metrics["label_errors_rejected"] > 20
+    assert all(" by its label, " in detail for detail in why)
