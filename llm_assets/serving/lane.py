@@ -21,7 +21,9 @@ from llm_assets.serving.rows import Event, Row
 
 Tell = Callable[[Row, Event], None]
 MIN_CAPACITY = 128  # tokens of a slot; it doubles while rows need more
-TOLD = 4  # rows that one step of decoding tells of: with more of them, each is told of every second, third … token
+PIECES = (
+    400  # a second that rows may tell of together: more would take the cores from the model, and nobody reads faster
+)
 BURST = 8  # times prefill_tokens that may be read while rows which came together begin
 
 
@@ -40,7 +42,6 @@ class Lane:
         self.decoding: list[Row] = []
         self.reading: Row | None = None
         self._joining: list[Row] = []  # short prompts that are being read together
-        self._steps = 0
         self._burst = 0  # prompt tokens read since the last decoding
 
     @property
@@ -132,7 +133,6 @@ class Lane:
         for row in rows:
             row.past += 1
         self._metrics.batch_size.observe(len(rows))
-        self._steps += 1
         count = len(rows)
         self._leave(self._advance(rows, logits))
         return count
@@ -150,9 +150,9 @@ class Lane:
         """Choose each row's next token, and tell; which of the rows have ended."""
         ended = []
         now = time.monotonic()
-        turns = -(-len(rows) // TOLD)
+        wait = len(rows) / PIECES
         for at, (row, likeliest) in enumerate(zip(rows, logits.argmax(axis=1).tolist(), strict=True)):
-            hold = bool(row.first_token) and not (row.streamed and (at + self._steps) % turns == 0)
+            hold = bool(row.first_token) and not (row.streamed and now >= row.told + wait)
             piece = row.choose(likeliest, logits[at], hold)
             if row.first_token:
                 self._metrics.inter_token.observe(now - row.last_token)
@@ -161,6 +161,7 @@ class Lane:
                 self._metrics.ttft.observe(now - row.queued)
             row.last_token = now
             if piece is not None:
+                row.told = now
                 self._tell(row, piece)
                 if piece.finish:
                     ended.append(at)

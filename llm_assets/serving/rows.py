@@ -54,6 +54,7 @@ class Row:
     started: float = 0.0
     first_token: float = 0.0
     last_token: float = 0.0
+    told: float = 0.0
     _held: str = ""
     _told: list[TokenLogprob] = field(default_factory=list)
 
