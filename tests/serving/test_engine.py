@@ -72,7 +72,7 @@ class World:
 
     def __init__(self, **settings) -> None:
         self.metrics = Metrics()
-        self.engine = Engine(ServingConfig(**{"deadline_seconds": 120, **settings}), self.metrics)
+        self.engine = Engine(ServingConfig(**{"deadline_seconds": 3600, **settings}), self.metrics)
         self.order: list[Row] = []
 
     def row(self, served, prompt, sampling, index=0, deadline=None) -> Watched:
@@ -83,7 +83,7 @@ class World:
             if isinstance(event, ApiError) or event.finish:
                 ended.set()
 
-        row = Watched(served, prompt, sampling, index, deadline or time.monotonic() + 120, emit)
+        row = Watched(served, prompt, sampling, index, deadline or time.monotonic() + 3600, emit)
         row.events, row.tokens, row.ended, row.order = [], [], ended, self.order
         return row
 
@@ -161,7 +161,7 @@ def test_a_long_prompt_does_not_stall_decoding(world, exact):
     """Between two chunks of a long prompt every running row gets a token."""
     running = world.row(exact, [7, 8, 9], Sampling(200, ignore_eos=True))
     world.engine.submit([running])
-    while not running.tokens:
+    while len(running.tokens) < 2:  # one that has only begun would wait
         time.sleep(0.001)
     long = world.row(exact, prompts(1, 5, 320, 321)[0], Sampling(2, ignore_eos=True))
     before = len(running.tokens)
@@ -170,6 +170,36 @@ def test_a_long_prompt_does_not_stall_decoding(world, exact):
     at = world.order.index(long)
     assert world.order[:at].count(running) - before >= 320 // 32 - 1
     assert running.ended.wait(60) and len(running.tokens) == 200
+
+
+def test_rows_that_come_together_begin_together(world, exact):
+    """None is decoded before all have been read, be they more than fit into one call; a bounded number waits."""
+    rows = [world.row(exact, prompt, Sampling(20, ignore_eos=True)) for prompt in prompts(10, 10, 150, 200)]
+    world.engine.submit(rows)
+    assert all(row.ended.wait(60) for row in rows)
+    assert {id(row) for row in world.order[:10]} == {id(row) for row in rows}
+    small = World(prefill_tokens=32)
+    rows = [small.row(exact, prompt, Sampling(20, ignore_eos=True)) for prompt in prompts(10, 10, 150, 200)]
+    small.engine.submit(rows)
+    assert all(row.ended.wait(60) for row in rows)
+    assert len({id(row) for row in small.order[:10]}) < 10
+    small.engine.close()
+
+
+def test_pieces_come_in_turns_and_none_is_lost(world, exact):
+    """A fast model's tokens are told several at a time; a reply that nobody reads while it grows, in two pieces."""
+    streams = [world.row(exact, prompt, Sampling(150, ignore_eos=True)) for prompt in prompts(8, 11, 5, 40)]
+    whole = world.row(exact, streams[0].prompt, Sampling(150, ignore_eos=True))
+    whole.streamed = False
+    started = time.monotonic()
+    world.run(*streams, whole)
+    pieces = sum(len(row.events) for row in streams)
+    assert pieces <= 400 * (time.monotonic() - started) + 2 * len(streams) + 8
+    for row in (*streams, whole):
+        text = "".join(event.text for event in row.events)
+        assert text == exact.model.tokenizer.decode(row.tokens, skip_special_tokens=True)
+        assert row.events[-1].tokens == 150 and row.events[-1].finish == "length"
+    assert len(whole.events) <= 2
 
 
 def test_a_prefix_is_read_once(world, served):

@@ -1,0 +1,44 @@
+"""The graph that reads prompts against the one that decodes: the same model, rounded in another way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from llm_assets.compression.export import export_package
+from llm_assets.inference.onnx_model import OnnxModel, cache_for
+from llm_assets.inference.prefill import has_integer_products, prefill_graph
+
+pytestmark = pytest.mark.skipif(
+    not has_integer_products(), reason="a CPU with integer dot products: without, one graph reads and decodes"
+)
+
+
+@pytest.fixture(scope="module", params=["int8", "int4"])
+def package(request, tiny_checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package")
+    export_package(tiny_checkpoint, folder, request.param, "finetuned_model")
+    return folder
+
+
+def test_both_graphs_read_alike(package, tiny_checkpoint):
+    model = OnnxModel(package, threads=1)
+    assert model._reader is not model._decoder
+    prompts = [np.random.default_rng(n).integers(5, model.vocab, n).tolist() for n in (1, 2, 17, 60)]
+    caches = [cache_for(model, len(prompts), 128) for _ in range(2)]
+    quick = model.read_prompts(caches[0], prompts)
+    model._reader = model._decoder
+    slow = model.read_prompts(caches[1], prompts)
+    assert np.linalg.norm(quick - slow) < 0.05 * np.linalg.norm(slow - slow.mean(axis=1, keepdims=True))
+    # Keys and values of all tokens are there, also in the last layer, which is computed no further for most of them.
+    for mine, theirs in zip(caches[0].arrays, caches[1].arrays, strict=True):
+        for row, prompt in enumerate(prompts):
+            kept, expected = mine[row, :, : len(prompt)], theirs[row, :, : len(prompt)]
+            assert np.linalg.norm(kept - expected) < 0.05 * np.linalg.norm(expected)
+
+
+def test_a_package_in_full_precision_needs_no_second_graph(tiny_checkpoint, tmp_path):
+    export_package(tiny_checkpoint, tmp_path, "fp32", "finetuned_model")
+    assert prefill_graph(tmp_path / "model.onnx") is None
+    model = OnnxModel(tmp_path, threads=1)
+    assert model._reader is model._decoder
