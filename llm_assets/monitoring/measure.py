@@ -65,7 +65,7 @@ def measure(
     health = endpoint.health()
     probes = _probe(endpoint, package.get("canary") or [], settings.canaries, progress)
     since = datetime.now(UTC) - timedelta(hours=settings.window_hours)
-    window = read_traffic(home, since, digest).tail(settings.window_requests).reset_index(drop=True)
+    window = last_requests(read_traffic(home, since, digest), settings.window_requests)
     metrics: dict[str, Any] = {
         "champion": digest,
         "available": int(bool(health and health["ready"] and health["digest"] == digest)),
@@ -84,6 +84,15 @@ def measure(
     drift_metrics, noise = _drift_metrics(window, documents, int(template.get("max_chars") or 320), seed)
     per_label = {str(label): float(group["right"].mean()) for label, group in feedback.groupby("truth", sort=True)}
     return Measured(metrics | drift_metrics, noise, window, probes, per_label)
+
+
+def last_requests(traffic: pd.DataFrame, limit: int) -> pd.DataFrame:
+    """The last rows of a traffic log, which stand for at most `limit` requests; of a row that would be too many, what
+    is left of the limit."""
+    after = traffic["count"][::-1].cumsum()[::-1] - traffic["count"]  # requests later than a row's own
+    window = traffic[after < limit].reset_index(drop=True)
+    window["count"] = window["count"].clip(upper=limit - after[after < limit].reset_index(drop=True))
+    return window
 
 
 def feedback_of(window: pd.DataFrame) -> pd.DataFrame:
@@ -162,25 +171,27 @@ def _traffic_metrics(window: pd.DataFrame) -> dict[str, float]:
 
     counted = window[window["status"] != 499]  # a client that left says nothing of the server
     failed = counted["status"] >= 429
+    requests, errors = int(counted["count"].sum()), int(counted.loc[failed, "count"].sum())
     metrics: dict[str, float] = {
-        "requests": len(counted),
-        "errors": int(failed.sum()),
+        "requests": requests,
+        "errors": errors,
         "corrections": int(window["correction"].notna().sum()),
         "thumbs_up": int((window["rating"] == "up").sum()),
         "thumbs_down": int((window["rating"] == "down").sum()),
     }
     if not len(counted):
         return metrics
-    metrics["error_rate"] = float(failed.mean())
+    metrics["error_rate"] = errors / requests
     for column, name in (("latency_ms", "latency"), ("ttft_ms", "ttft")):
         times = pd.to_numeric(counted.loc[~failed, column]).dropna()
         if len(times):
             metrics |= {f"{name}_p{q}_ms": float(np.percentile(times, q)) for q in (50, 95, 99)}
     times = pd.to_datetime(counted["at"], format="ISO8601")
     seconds = max((times.max() - times.min()).total_seconds(), 1.0)
-    metrics["requests_per_second"] = len(counted) / seconds
+    metrics["requests_per_second"] = requests / seconds
     metrics["tokens_per_second"] = float(counted["completion_tokens"].sum()) / seconds
-    metrics["cache_hit_rate"] = float((counted["cached"] == True).mean())  # noqa: E712 (a column with None)
+    cached = counted["cached"] == True  # noqa: E712 (a column with None)
+    metrics["cache_hit_rate"] = float(counted.loc[cached, "count"].sum()) / requests
     return metrics
 
 

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from llm_assets.serving.admission import Admission
 from llm_assets.serving.clients import GONE, ClientGone
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.constraints import Grammars
@@ -53,6 +54,8 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
         Drain(),
     )
 
+    admission = Admission(engine, service.watch, service.traffic, metrics, settings.deadline_seconds)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
@@ -60,6 +63,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
         service.grammars.close()
         engine.close()
         encoder.close()
+        admission.flush()
         service.traffic.close()
 
     app = FastAPI(
@@ -74,7 +78,12 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     )
     app.state.service = service
     app.add_middleware(
-        Guard, keys=Keys(home), metrics=metrics, drain=service.drain, max_body_bytes=settings.max_body_bytes
+        Guard,
+        keys=Keys(home),
+        metrics=metrics,
+        drain=service.drain,
+        admission=admission,
+        max_body_bytes=settings.max_body_bytes,
     )
     _handle_errors(app)
     for router in ROUTERS:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_assets.errors import UserError
 from llm_assets.serving.config import BackendConfig, ServingConfig
-from llm_assets.serving.engine import Deliver, deliver_here
+from llm_assets.serving.engine import Deliver, deliver_here, queue_full
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import Served, ServedEncoder
 from llm_assets.serving.protocol import ApiError
@@ -52,8 +52,7 @@ class Upstream:
         of another server."""
         if self._tasks and len(self._tasks) + len(rows) > self._room:
             self._metrics.rejected.inc()
-            wrong = f"{len(self._tasks)} replies are under way already; try again in 1 s"
-            raise ApiError(429, wrong, "rate_limit_error", code="queue_full", headers={"retry-after": "1"})
+            raise queue_full(1)
         for row in rows:
             if row.matcher or row.sampling.logprobs is not None:
                 what = "a constraint" if row.matcher else "'logprobs'"
@@ -62,6 +61,10 @@ class Upstream:
             self._tasks[row] = task = asyncio.get_running_loop().create_task(self._answer(row))
             task.add_done_callback(lambda _, row=row: self._done(row))  # type: ignore[misc]
         self._metrics.running.set(len(self._tasks))
+
+    def saturated(self, seconds: float) -> int | None:
+        """Retry-After where one more reply would be too many, else None; the other server's speed is not known here."""
+        return 1 if len(self._tasks) >= self._room else None
 
     def cancel(self, rows: list[Row]) -> None:
         """The client has gone: closing the connections tells the other server."""
