@@ -63,7 +63,7 @@ def measure(
 
     digest, package = str(pointer["digest"]), read_json(Path(pointer["package"]) / PACKAGE)
     health = endpoint.health()
-    probes = _probe(endpoint, package.get("canary") or [], settings.canaries, progress)
+    probes = _probe(endpoint, package, settings.canaries, progress)
     since = datetime.now(UTC) - timedelta(hours=settings.window_hours)
     window = last_requests(read_traffic(home, since, digest), settings.window_requests)
     metrics: dict[str, Any] = {
@@ -105,14 +105,15 @@ def feedback_of(window: pd.DataFrame) -> pd.DataFrame:
     return judged
 
 
-def _probe(
-    endpoint: Endpoint, canary: Sequence[Mapping[str, str]], limit: int, progress: Progress
-) -> list[dict[str, Any]]:
-    """Ask the live endpoint questions with exact answers; one that is not answered counts as wrong."""
+def _probe(endpoint: Endpoint, package: Mapping[str, Any], limit: int, progress: Progress) -> list[dict[str, Any]]:
+    """Ask the live endpoint the package's questions with exact answers; one that is not answered counts as wrong."""
     import httpx
 
+    from llm_assets.serving.asking import answer as said_by
+    from llm_assets.serving.asking import question
     from llm_assets.serving.guard import PROBE_HEADER
 
+    canary: Sequence[Mapping[str, str]] = package.get("canary") or []
     routes = [item for item in canary if item["task"] == "route"]
     others = [item for item in canary if item["task"] != "route"]
     chosen = [*routes, *others][:limit]
@@ -120,16 +121,12 @@ def _probe(
     probes: list[dict[str, Any]] = []
     with httpx.Client(base_url=endpoint.url, headers=headers, timeout=PROBE_SECONDS, trust_env=False) as client:
         for item in chosen:
-            body = {
-                "model": f"llm-assets-{item['task']}",
-                "messages": [{"role": "user", "content": item["text"]}],
-                "temperature": 0,
-            }
+            path, body = question(package, item["task"], item["text"])
             started = time.monotonic()
             try:
-                reply = client.post("/v1/chat/completions", json=body)
+                reply = client.post(path, json=body)
                 reply.raise_for_status()
-                answer, error = reply.json()["choices"][0]["message"]["content"], ""
+                answer, error = said_by(reply.json()), ""
             except httpx.ConnectError as problem:
                 return [
                     *probes,
