@@ -30,6 +30,7 @@ REJECTED = "rejected.parquet"
 PAIRS = "pairs.parquet"
 REPORT = "report.json"
 PACKAGE = "package.json"
+CHECKPOINT = "checkpoint"  # a package's folder with the weights it was exported from, where it holds them
 SAMPLES = "samples.json"
 SPLITS = ("train", "validation", "test", "canary")
 

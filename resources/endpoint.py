@@ -113,6 +113,7 @@ class Endpoint:
                 pid = None
             if pid is None:
                 self._require_free_port()
+                self._require_backend()
                 pid = self._spawn()
             self._await_answer(pid)
 
@@ -255,6 +256,12 @@ class Endpoint:
                     f"({error.strerror}). Stop what uses it, or choose another port "
                     "with `--set serving.port=N`."
                 ) from None
+
+    def _require_backend(self) -> None:
+        from llm_assets.serving.vllm import require_program
+
+        if self.settings.backend and self.settings.backend.vllm:
+            require_program()
 
     def _spawn(self) -> int:
         write_json(self.settings.model_dump(mode="json"), self.folder / "settings.json")

@@ -35,7 +35,8 @@ CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     """`app.state.service` is what its routes share."""
     metrics = Metrics()
-    upstream = Upstream(settings.backend, settings, metrics) if settings.backend else None
+    log = home / "endpoint" / "vllm.log"
+    upstream = Upstream(settings.backend, settings, metrics, log) if settings.backend else None
     engine, encoder = upstream or Engine(settings, metrics), EncoderEngine(settings, metrics)
     service = Service(
         home,

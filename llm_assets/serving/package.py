@@ -143,7 +143,7 @@ class PackageWatch:
         endpoint: Path,
         threads: int,
         on_swap: Callable[[Served | ServedEncoder], None],
-        check: Callable[[Served | ServedEncoder], None] | None = None,
+        check: Callable[[Served | ServedEncoder, Path], None] | None = None,
         poll: float = 0.3,
     ) -> None:
         self.current: Served | ServedEncoder | None = None
@@ -179,7 +179,7 @@ class PackageWatch:
             self.loading = self.current is None
             served = load_served(pointer, self._threads)
             if self._check:
-                self._check(served)
+                self._check(served, Path(pointer["package"]))
             self.current = served
             self.error = self.refused = None
             self._on_swap(served)

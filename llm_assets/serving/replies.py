@@ -56,6 +56,7 @@ class Reply:
     events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     first: float = 0.0
     cached: bool = False
+    tokens_as_ids: bool = False  # how tokens are named in log-probabilities
     probe: bool = False  # monitoring's own request: not traffic, and always answered by the model itself
 
     def __post_init__(self) -> None:
@@ -127,6 +128,7 @@ def prepare(
         constrained_by,
         asked if isinstance(request, CompletionRequest) and request.echo else [],
         _frame(request.messages) if isinstance(request, ChatRequest) else None,
+        tokens_as_ids=isinstance(request, CompletionRequest) and bool(request.return_tokens_as_token_ids),
     )
 
 

@@ -55,7 +55,7 @@ async def _respond(service: Service, request: Request, asked: ChatRequest | Comp
     facts.update(reply=reply.id, model=reply.model, stream=bool(asked.stream), prompt_tokens=reply.prompt_tokens)
     if reply.sampling.logprobs is not None:
         await asyncio.to_thread(vocabulary, reply.package)
-    if reply.sampling.constraint:
+    if reply.sampling.constraint and service.settings.backend is None:  # another server keeps to it itself
         reply.matchers = await service.grammars.matchers(
             reply.package, reply.sampling.constraint, len(reply.choices), reply.constrained_by
         )
