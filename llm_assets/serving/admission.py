@@ -1,21 +1,24 @@
 """Requests that are refused before they are read: those that come while the engine has all the work it can do in time.
 
-What this costs is taken from the engine, so under a flood it decides how much is still answered: no body is read,
-nothing is made but the answer's id, and the logs get one record a second with how many there were.
+What this costs is taken from the engine, so under a flood it decides how much is still answered: no body is parsed,
+nothing is made but the answer's id, and the logs get one record a second with how many there were. Let in all the same
+is a body, byte for byte, that asked for a reply which the cache keeps: it asks nothing of the engine.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import uuid
-from collections import Counter
+from collections import Counter, OrderedDict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
 
 from llm_assets.serving.clients import patience
+from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.engine import Engine, queue_full
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import PackageWatch, Served
@@ -24,7 +27,7 @@ from llm_assets.serving.traffic import COUNT, TrafficLog, now
 from llm_assets.serving.upstream import Upstream
 
 if TYPE_CHECKING:
-    from starlette.types import Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
 requests = logging.getLogger("llm_assets.serving.requests")
 
@@ -33,21 +36,40 @@ TOGETHER = 1.0  # seconds of refusals that are one record of the logs
 
 
 class Admission:
-    """longest: the most seconds that a request may take."""
+    """Decides on completions; whatever else is asked is let in."""
 
     def __init__(
-        self, engine: Engine | Upstream, watch: PackageWatch, traffic: TrafficLog, metrics: Metrics, longest: float
+        self,
+        engine: Engine | Upstream,
+        watch: PackageWatch,
+        traffic: TrafficLog,
+        metrics: Metrics,
+        settings: ServingConfig,
     ) -> None:
         self._engine, self._watch, self._traffic, self._metrics = engine, watch, traffic, metrics
-        self._longest = longest
+        self._settings = settings
+        self._answered: OrderedDict[bytes, None] = OrderedDict()  # digests of bodies that asked for what the cache has
         self._refused: Counter[tuple[str, str]] = Counter()  # by route and digest, since the last record
 
-    def refuses(self, scope: Scope) -> int | None:
-        """Whether this request would be refused whatever its body says: the seconds of Retry-After, None where it is to
-        be read."""
+    def learn(self, body: bytes, cached: bool) -> None:
+        """Whether the reply that `body` asks for is in the cache now."""
+        digest = _digest(body)
+        self._answered.pop(digest, None)
+        if cached:
+            self._answered[digest] = None
+        while len(self._answered) > self._settings.cache_entries:
+            self._answered.popitem(last=False)
+
+    async def check(self, scope: Scope, receive: Receive) -> tuple[int | None, Receive]:
+        """The seconds of Retry-After where this request is refused, None where it is to be read; and how to read it."""
         if scope["path"] not in ROUTES or scope["method"] != "POST" or not isinstance(self._watch.current, Served):
-            return None
-        return self._engine.saturated(patience(Headers(raw=scope["headers"]), True, self._longest))
+            return None, receive
+        seconds = self._engine.saturated(patience(Headers(raw=scope["headers"]), True, self._settings.deadline_seconds))
+        if seconds is None or not self._answered:
+            return seconds, receive
+        message = await receive()
+        known = not message.get("more_body") and _digest(message.get("body", b"")) in self._answered
+        return None if known else seconds, _first(message, receive)
 
     async def refuse(self, route: str, seconds: int, send: Send) -> None:
         """429; counted now, logged within a second."""
@@ -77,6 +99,20 @@ class Admission:
                 COUNT: count,
             }
             self._traffic.request(record)
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=16).digest()
+
+
+def _first(message: Message, receive: Receive) -> Receive:
+    """As `receive`, which has given `message` already."""
+    pending = [message]
+
+    async def again() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return again
 
 
 @cache

@@ -38,24 +38,22 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     log = home / "endpoint" / "vllm.log"
     upstream = Upstream(settings.backend, settings, metrics, log) if settings.backend else None
     engine, encoder = upstream or Engine(settings, metrics), EncoderEngine(settings, metrics)
+    traffic = TrafficLog(home, settings.traffic)
+    check = upstream.require if upstream else None
+    watch = PackageWatch(home / "endpoint", threads, lambda served: metrics.serve(served.digest), check)
+    admission = Admission(engine, watch, traffic, metrics, settings)
     service = Service(
         home,
         settings,
         metrics,
         Desk(engine, settings, metrics),
         encoder,
-        TrafficLog(home, settings.traffic),
-        PackageWatch(
-            home / "endpoint",
-            threads,
-            lambda served: metrics.serve(served.digest),
-            upstream.require if upstream else None,
-        ),
+        traffic,
+        watch,
         Grammars(),
         Drain(),
+        admission,
     )
-
-    admission = Admission(engine, service.watch, service.traffic, metrics, settings.deadline_seconds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

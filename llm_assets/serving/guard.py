@@ -68,13 +68,16 @@ class Guard:
                 await error_response(_UNKNOWN)(scope, receive, answer)
             elif self._drain.begun:
                 await error_response(self._drain.refusal())(scope, receive, answer)
-            elif PROBE_HEADER.encode() not in headers and (seconds := self._admission.refuses(scope)) is not None:
-                unread = True
-                await self._admission.refuse(scope["path"], seconds, answer)
             else:
                 facts["key"] = key
                 with self._drain.request():
-                    await self._app(scope, self._bounded(receive), answer)
+                    seconds = None
+                    if PROBE_HEADER.encode() not in headers:
+                        seconds, receive = await self._admission.check(scope, receive)
+                    if unread := seconds is not None:
+                        await self._admission.refuse(scope["path"], seconds, answer)
+                    else:
+                        await self._app(scope, self._bounded(receive), answer)
         except Exception:
             log.exception("request %s failed", request_id)
             if status:

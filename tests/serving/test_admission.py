@@ -84,6 +84,20 @@ def test_a_full_server_refuses_what_it_has_not_read(busy):
     assert stranger[0] == 401, "whose key is unknown is told that"
 
 
+def test_what_the_cache_knows_is_answered_all_the_same(busy):
+    body = {"model": "llm-assets", "prompt": "join two", "temperature": 0, "max_tokens": 3}
+    with httpx.Client(base_url=busy.url, headers=key(busy), timeout=60) as http:
+        first = http.post("/v1/completions", json=body)
+        assert first.status_code == 200
+        with crowd(busy) as others:
+            known = [http.post("/v1/completions", json=body) for _ in range(100)]
+        large = http.post("/v1/completions", content=b" " * 300_000)
+    assert {answer.status_code for answer in known} == {200}
+    assert {answer.json()["choices"][0]["text"] for answer in known} == {first.json()["choices"][0]["text"]}
+    assert 429 in {answer.status_code for answer in others}, "others were refused meanwhile"
+    assert large.status_code == 413
+
+
 def test_every_refusal_is_counted(busy, documents):
     with crowd(busy) as answers:
         while sum(answer.status_code == 429 for answer in answers) < 300:
