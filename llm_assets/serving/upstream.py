@@ -29,6 +29,7 @@ from llm_assets.serving.vllm import Place, VllmServer
 
 log = logging.getLogger(__name__)
 CONNECT = 5.0  # seconds
+AGAIN = 5.0  # seconds at least between two starts of a vLLM that ends by itself
 
 
 class Upstream:
@@ -73,6 +74,7 @@ class Upstream:
 
     def close(self) -> None:
         self.cancel(list(self._tasks))
+        self._current = ""
         for server in list(self._started.values()):
             server.close()
 
@@ -91,21 +93,42 @@ class Upstream:
 
     def _start(self, served: Served | ServedEncoder, package: Path) -> None:
         """Start a vLLM for `served`; those of earlier packages end when no request can need them any more."""
-        assert self._backend.vllm
         with self._starting:
             if isinstance(served, Served) and served.digest not in self._started:
-                server = VllmServer(served, package, self._backend.vllm, self._log)
-                self._started[served.digest] = server
-                try:
-                    server.wait(self._settings.start_seconds)
-                except BaseException:
-                    del self._started[served.digest]
-                    raise
+                server = self._launch(served, package)
+                keeper = threading.Thread(target=self._keep, args=[served, package, server], name="vllm", daemon=True)
+                keeper.start()
             self._current = served.digest
             for digest in self._started.keys() - {served.digest}:
                 timer = threading.Timer(self._settings.deadline_seconds + CONNECT, self._retire, [digest])
                 timer.daemon = True
                 timer.start()
+
+    def _launch(self, served: Served, package: Path) -> VllmServer:
+        """A vLLM that answers. UserError where it does not come to that."""
+        assert self._backend.vllm
+        server = VllmServer(served, package, self._backend.vllm, self._log)
+        self._started[served.digest] = server
+        try:
+            server.wait(self._settings.start_seconds)
+        except BaseException:
+            del self._started[served.digest]
+            raise
+        return server
+
+    def _keep(self, served: Served, package: Path, server: VllmServer) -> None:
+        """Start it again where it ends while it is needed."""
+        while True:
+            status = server.ended()
+            with self._starting:
+                if self._current != served.digest or self._started.get(served.digest, server) is not server:
+                    return
+                log.error("vllm has ended (%s); it is started again", status)
+                try:
+                    server = self._launch(served, package)
+                except UserError as error:
+                    log.error("%s", error)
+            time.sleep(AGAIN)
 
     def _retire(self, digest: str) -> None:
         with self._starting:

@@ -102,6 +102,10 @@ class VllmServer:
         why = f"did not answer within {seconds:g} s (serving.start_seconds)" if ended is None else f"ended ({ended})"
         raise UserError(f"vllm {why}: {self._last_words()} Log: {self._log}")
 
+    def ended(self) -> int:
+        """Its exit status, once it has ended."""
+        return self._process.wait()
+
     def close(self) -> None:
         """End it, and what it has started."""
         for number in (signal.SIGTERM, signal.SIGKILL):

@@ -9,6 +9,8 @@ import os
 import shutil
 import signal
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -145,6 +147,23 @@ def test_it_ends_where_the_endpoint_is_killed(front, shipped):
     process = servers(front)["good-digest"]
     os.kill(front.status()["pid"], signal.SIGKILL)
     process.wait(timeout=60)
+
+
+def test_one_that_dies_is_started_again(front, shipped):
+    serve(front, shipped["good"], "good-digest")
+    process = servers(front)["good-digest"]
+    process.kill()
+    process.wait(timeout=60)
+    with client_of(front) as client, pytest.raises(openai.InternalServerError) as gone:
+        ask(client)
+    assert gone.value.status_code == 502
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with suppress(UserError):
+            assert front.ask("follow a redirect") == "web"
+            break
+        time.sleep(0.2)
+    assert servers(front)["good-digest"].pid != process.pid
 
 
 def test_what_is_missing_is_named(front, packages, shipped, tmp_path, monkeypatch):
