@@ -31,6 +31,7 @@ REJECTED = "rejected.parquet"
 PAIRS = "pairs.parquet"
 REPORT = "report.json"
 PACKAGE = "package.json"
+CHECKPOINT = "checkpoint"  # a package's folder with the weights it was exported from, where it holds them
 SAMPLES = "samples.json"
 SPLITS = ("train", "validation", "test", "canary")
 READ_BYTES = 2**20  # of a column at a time

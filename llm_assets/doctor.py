@@ -155,8 +155,12 @@ def _endpoint(recipe: Recipe, home: Path) -> Finding:
 
 
 def _backend(recipe: Recipe) -> Finding:
-    from llm_assets.serving.upstream import models
+    from llm_assets.serving.upstream import models, place_of
+    from llm_assets.serving.vllm import require_program
 
-    assert recipe.serving.backend
-    names = models(recipe.serving.backend)
-    return Finding("backend", bool(names), f"{recipe.serving.backend.url} has {', '.join(names) or 'no model'}")
+    backend = recipe.serving.backend
+    assert backend
+    if backend.vllm:
+        return Finding("backend", True, f"{require_program()} is there")
+    names = models(place_of(backend, ""))
+    return Finding("backend", bool(names), f"{backend.url} has {', '.join(names) or 'no model'}")

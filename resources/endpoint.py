@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_assets.artifacts import read_json, write_json
+from llm_assets.artifacts import PACKAGE, read_json, write_json
 from llm_assets.errors import UserError
 from llm_assets.serving.config import ServingConfig
 
@@ -113,6 +113,7 @@ class Endpoint:
                 pid = None
             if pid is None:
                 self._require_free_port()
+                self._require_backend()
                 pid = self._spawn()
             self._await_answer(pid)
 
@@ -188,20 +189,26 @@ class Endpoint:
             f"the endpoint did not serve {digest} within {self.settings.start_seconds:g} s. Log: {self.log}"
         )
 
-    def ask(self, text: str, model: str = "llm-assets-route") -> str:
-        """One real completion through HTTP, logged as a probe and not as traffic."""
+    def ask(self, text: str) -> str:
+        """The label of a text from the package that is deployed, through HTTP, logged as a probe and not as
+        traffic."""
+        from llm_assets.serving.asking import answer, question
         from llm_assets.serving.guard import PROBE_HEADER
+        from llm_assets.serving.package import ROUTE
 
-        body = {"model": model, "messages": [{"role": "user", "content": text}], "temperature": 0}
+        current = self.current()
+        if current is None:
+            raise UserError("nothing is deployed that could be asked. Materialize deployed_endpoint first.")
+        path, body = question(read_json(Path(current["package"]) / PACKAGE), ROUTE, text)
         headers = {
             "authorization": f"Bearer {self.api_key()}",
             "content-type": "application/json",
             PROBE_HEADER: "deployment",
         }
-        request = urllib.request.Request(f"{self.url}/v1/chat/completions", json.dumps(body).encode(), headers)
+        request = urllib.request.Request(f"{self.url}{path}", json.dumps(body).encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=self.settings.deadline_seconds) as reply:
-                return str(json.load(reply)["choices"][0]["message"]["content"])
+                return answer(json.load(reply))
         except urllib.error.HTTPError as error:
             raise UserError(f"the endpoint refused a request ({error.code}): {error.read(2000).decode()}") from None
         except (OSError, ValueError, KeyError) as error:
@@ -249,6 +256,12 @@ class Endpoint:
                     f"({error.strerror}). Stop what uses it, or choose another port "
                     "with `--set serving.port=N`."
                 ) from None
+
+    def _require_backend(self) -> None:
+        from llm_assets.serving.vllm import require_program
+
+        if self.settings.backend and self.settings.backend.vllm:
+            require_program()
 
     def _spawn(self) -> int:
         write_json(self.settings.model_dump(mode="json"), self.folder / "settings.json")

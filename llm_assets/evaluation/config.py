@@ -29,6 +29,11 @@ class ReleaseConfig(Section):
     verify_tolerance: float = Field(
         0.01, ge=0, le=1, description="validation accuracy that the package may lose against its variant"
     )
+    checkpoint: bool = Field(
+        False,
+        description="whether the package holds the checkpoint too, for serving.backend.vllm; variants without one "
+        "are then passed over",
+    )
     canaries: int = Field(60, ge=1, description="documents of the canary split that probe the live endpoint")
 
 

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from llm_assets.alignment.examples import sample_examples, split_rows
-from llm_assets.artifacts import PACKAGE, REPORT, SAMPLES, Progress, Summary, no_progress, read_json, write_json
+from llm_assets.artifacts import (
+    CHECKPOINT,
+    PACKAGE,
+    REPORT,
+    SAMPLES,
+    Progress,
+    Summary,
+    no_progress,
+    read_json,
+    write_json,
+)
 from llm_assets.compression.export import export_package, model_bytes
 from llm_assets.compression.measure import accuracy, decide
 from llm_assets.errors import UserError
@@ -57,8 +67,12 @@ def make_release(
         if not (folder / PACKAGE).is_file():
             packages[name] = work / name
             export_package(folder, packages[name], config.release.precision, name)
-    sizes = {name: model_bytes(folder) for name, folder in packages.items()}
     passed_over = []
+    if config.release.checkpoint:
+        without = [name for name, folder in variants.items() if packages[name] == folder]
+        passed_over = [f"{name} has no checkpoint" for name in without]
+        packages = {name: folder for name, folder in packages.items() if name not in without}
+    sizes = {name: model_bytes(folder) for name, folder in packages.items()}
     for name in sorted(packages, key=lambda name: (sizes[name], name != QUANTIZED, name)):
         expected = scores[name]["validation_accuracy"]
         if expected < best - config.release.tolerance:
@@ -79,6 +93,8 @@ def make_release(
         for path in sorted(packages[name].iterdir()):
             if path.name != SAMPLES:
                 shutil.copyfile(path, out / path.name)
+        if config.release.checkpoint:
+            shutil.copytree(variants[name], out / CHECKPOINT, copy_function=shutil.copyfile)
         write_json(package, out / PACKAGE)
         return _summary(name, package, sizes, scores, measured, best, config, passed_over)
     raise UserError(f"release_candidate: no variant is fit to ship: {'; '.join(passed_over)}")

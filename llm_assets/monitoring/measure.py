@@ -63,9 +63,9 @@ def measure(
 
     digest, package = str(pointer["digest"]), read_json(Path(pointer["package"]) / PACKAGE)
     health = endpoint.health()
-    probes = _probe(endpoint, package.get("canary") or [], settings.canaries, progress)
+    probes = _probe(endpoint, package, settings.canaries, progress)
     since = datetime.now(UTC) - timedelta(hours=settings.window_hours)
-    window = read_traffic(home, since, digest).tail(settings.window_requests).reset_index(drop=True)
+    window = last_requests(read_traffic(home, since, digest), settings.window_requests)
     metrics: dict[str, Any] = {
         "champion": digest,
         "available": int(bool(health and health["ready"] and health["digest"] == digest)),
@@ -86,6 +86,15 @@ def measure(
     return Measured(metrics | drift_metrics, noise, window, probes, per_label)
 
 
+def last_requests(traffic: pd.DataFrame, limit: int) -> pd.DataFrame:
+    """The last rows of a traffic log, which stand for at most `limit` requests; of a row that would be too many, what
+    is left of the limit."""
+    after = traffic["count"][::-1].cumsum()[::-1] - traffic["count"]  # requests later than a row's own
+    window = traffic[after < limit].reset_index(drop=True)
+    window["count"] = window["count"].clip(upper=limit - after[after < limit].reset_index(drop=True))
+    return window
+
+
 def feedback_of(window: pd.DataFrame) -> pd.DataFrame:
     """Route replies that people judged, with `truth` and whether the reply was `right`. A thumb down
     without a correction is a wrong reply of unknown truth."""
@@ -96,14 +105,15 @@ def feedback_of(window: pd.DataFrame) -> pd.DataFrame:
     return judged
 
 
-def _probe(
-    endpoint: Endpoint, canary: Sequence[Mapping[str, str]], limit: int, progress: Progress
-) -> list[dict[str, Any]]:
-    """Ask the live endpoint questions with exact answers; one that is not answered counts as wrong."""
+def _probe(endpoint: Endpoint, package: Mapping[str, Any], limit: int, progress: Progress) -> list[dict[str, Any]]:
+    """Ask the live endpoint the package's questions with exact answers; one that is not answered counts as wrong."""
     import httpx
 
+    from llm_assets.serving.asking import answer as said_by
+    from llm_assets.serving.asking import question
     from llm_assets.serving.guard import PROBE_HEADER
 
+    canary: Sequence[Mapping[str, str]] = package.get("canary") or []
     routes = [item for item in canary if item["task"] == "route"]
     others = [item for item in canary if item["task"] != "route"]
     chosen = [*routes, *others][:limit]
@@ -111,16 +121,12 @@ def _probe(
     probes: list[dict[str, Any]] = []
     with httpx.Client(base_url=endpoint.url, headers=headers, timeout=PROBE_SECONDS, trust_env=False) as client:
         for item in chosen:
-            body = {
-                "model": f"llm-assets-{item['task']}",
-                "messages": [{"role": "user", "content": item["text"]}],
-                "temperature": 0,
-            }
+            path, body = question(package, item["task"], item["text"])
             started = time.monotonic()
             try:
-                reply = client.post("/v1/chat/completions", json=body)
+                reply = client.post(path, json=body)
                 reply.raise_for_status()
-                answer, error = reply.json()["choices"][0]["message"]["content"], ""
+                answer, error = said_by(reply.json()), ""
             except httpx.ConnectError as problem:
                 return [
                     *probes,
@@ -162,25 +168,27 @@ def _traffic_metrics(window: pd.DataFrame) -> dict[str, float]:
 
     counted = window[window["status"] != 499]  # a client that left says nothing of the server
     failed = counted["status"] >= 429
+    requests, errors = int(counted["count"].sum()), int(counted.loc[failed, "count"].sum())
     metrics: dict[str, float] = {
-        "requests": len(counted),
-        "errors": int(failed.sum()),
+        "requests": requests,
+        "errors": errors,
         "corrections": int(window["correction"].notna().sum()),
         "thumbs_up": int((window["rating"] == "up").sum()),
         "thumbs_down": int((window["rating"] == "down").sum()),
     }
     if not len(counted):
         return metrics
-    metrics["error_rate"] = float(failed.mean())
+    metrics["error_rate"] = errors / requests
     for column, name in (("latency_ms", "latency"), ("ttft_ms", "ttft")):
         times = pd.to_numeric(counted.loc[~failed, column]).dropna()
         if len(times):
             metrics |= {f"{name}_p{q}_ms": float(np.percentile(times, q)) for q in (50, 95, 99)}
     times = pd.to_datetime(counted["at"], format="ISO8601")
     seconds = max((times.max() - times.min()).total_seconds(), 1.0)
-    metrics["requests_per_second"] = len(counted) / seconds
+    metrics["requests_per_second"] = requests / seconds
     metrics["tokens_per_second"] = float(counted["completion_tokens"].sum()) / seconds
-    metrics["cache_hit_rate"] = float((counted["cached"] == True).mean())  # noqa: E712 (a column with None)
+    cached = counted["cached"] == True  # noqa: E712 (a column with None)
+    metrics["cache_hit_rate"] = float(counted.loc[cached, "count"].sum()) / requests
     return metrics
 
 

@@ -47,7 +47,7 @@ def write_report(measured: Measured, settings: MonitoringConfig, out: Path, log_
             for f in fired
         ],
         "window": {
-            "requests": len(window),
+            "requests": int(window["count"].sum()),
             "first": str(window["at"].iloc[0]) if len(window) else None,
             "last": str(window["at"].iloc[-1]) if len(window) else None,
             "log": log_state,

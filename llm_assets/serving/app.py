@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from llm_assets.serving.admission import Admission
 from llm_assets.serving.clients import GONE, ClientGone
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.constraints import Grammars
@@ -34,23 +35,24 @@ CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     """`app.state.service` is what its routes share."""
     metrics = Metrics()
-    upstream = Upstream(settings.backend, settings, metrics) if settings.backend else None
+    log = home / "endpoint" / "vllm.log"
+    upstream = Upstream(settings.backend, settings, metrics, log) if settings.backend else None
     engine, encoder = upstream or Engine(settings, metrics), EncoderEngine(settings, metrics)
+    traffic = TrafficLog(home, settings.traffic)
+    check = upstream.require if upstream else None
+    watch = PackageWatch(home / "endpoint", threads, lambda served: metrics.serve(served.digest), check)
+    admission = Admission(engine, watch, traffic, metrics, settings)
     service = Service(
         home,
         settings,
         metrics,
         Desk(engine, settings, metrics),
         encoder,
-        TrafficLog(home, settings.traffic),
-        PackageWatch(
-            home / "endpoint",
-            threads,
-            lambda served: metrics.serve(served.digest),
-            upstream.require if upstream else None,
-        ),
+        traffic,
+        watch,
         Grammars(),
         Drain(),
+        admission,
     )
 
     @asynccontextmanager
@@ -60,6 +62,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
         service.grammars.close()
         engine.close()
         encoder.close()
+        admission.flush()
         service.traffic.close()
 
     app = FastAPI(
@@ -74,7 +77,12 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     )
     app.state.service = service
     app.add_middleware(
-        Guard, keys=Keys(home), metrics=metrics, drain=service.drain, max_body_bytes=settings.max_body_bytes
+        Guard,
+        keys=Keys(home),
+        metrics=metrics,
+        drain=service.drain,
+        admission=admission,
+        max_body_bytes=settings.max_body_bytes,
     )
     _handle_errors(app)
     for router in ROUTERS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llm_assets.config import Section
 
@@ -58,14 +58,33 @@ class SemanticCacheConfig(Section):
     entries: int = Field(4096, ge=1, description="replies that are remembered")
 
 
+class VllmConfig(Section):
+    """`vllm serve`, started with the endpoint for the checkpoint in the package, and ended with it."""
+
+    gpu_memory: float = Field(
+        0.45, gt=0, le=1, description="share of the GPU's memory; below one half, a new model fits beside the old one"
+    )
+
+
 class BackendConfig(Section):
     """Another server that computes the tokens: vLLM, or any with OpenAI's /v1/completions for token ids."""
 
-    url: str = Field(pattern=r"^https?://", description="its address, up to /v1: http://gpu-box:8000/v1")
+    url: str | None = Field(
+        None, pattern=r"^https?://", description="a running server's address, up to /v1: http://gpu-box:8000/v1"
+    )
+    vllm: VllmConfig | None = Field(None, description="instead of a running one: vLLM, started on this machine")
     model: str | None = Field(
         None, description="the model's name there; the digest of the package unless said, so that weights never mix"
     )
     api_key_env: str | None = Field(None, description="the environment variable that holds its key")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> BackendConfig:
+        if (self.url is None) == (self.vllm is None):
+            raise ValueError("a backend is either 'url', a running server, or 'vllm', one to be started")
+        if self.vllm and (self.model or self.api_key_env):
+            raise ValueError("'model' and 'api_key_env' are about a running server ('url')")
+        return self
 
 
 class ServingConfig(Section):

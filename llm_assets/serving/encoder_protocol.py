@@ -8,13 +8,13 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
-from llm_assets.serving.package import ServedEncoder
+from llm_assets.serving.package import ROUTE, ServedEncoder
 from llm_assets.serving.protocol import ApiError, RequestBody
 
 if TYPE_CHECKING:
-    from llm_assets.inference.encoder_model import Encoded
+    from llm_assets.inference.encoder_model import Encoded, EncoderModel
 
 Input = str | list[str] | list[int] | list[list[int]]
 INPUT = "'input' takes a text, a list of texts, a list of token ids, or a list of such lists; none of them empty"
@@ -23,6 +23,7 @@ INPUT = "'input' takes a text, a list of texts, a list of token ids, or a list o
 class EncoderRequest(RequestBody):
     model: str
     input: Input
+    truncate_prompt_tokens: Literal[-1] | None = Field(None, description="-1: as much of a text as the model reads")
     user: str | None = None
 
     @field_validator("input", mode="before")
@@ -65,6 +66,11 @@ class Encoding:
     @property
     def tokens(self) -> int:
         return sum(map(len, self.texts))
+
+    @property
+    def task(self) -> str | None:
+        """The classification of one text is what people's feedback can be about."""
+        return ROUTE if self.kind == "classify" and len(self.texts) == 1 else None
 
     def note(self, found: Encoded) -> None:
         """Keep what the traffic log keeps of the results: the classes, a line a text."""
@@ -125,7 +131,7 @@ def prepare_encoding(request: EmbeddingRequest | ClassifyRequest, package: Serve
         raise ApiError(400, INPUT, param="input", code="invalid_value")
     if len(given) > most:
         raise ApiError(400, f"'input' has {len(given)} texts; at most {most} are taken", param="input")
-    texts = [model.tokenizer.encode(one).ids if isinstance(one, str) else one for one in given]
+    texts = _token_ids(given, model, cut=request.truncate_prompt_tokens is not None)
     if any(not 0 <= token < model.vocab for ids in texts for token in ids):
         raise ApiError(400, f"'input': token ids are 0 to {model.vocab - 1}", param="input", code="invalid_value")
     longest = max(map(len, texts))
@@ -140,6 +146,16 @@ def prepare_encoding(request: EmbeddingRequest | ClassifyRequest, package: Serve
     return Encoding(
         "classify" if isinstance(request, ClassifyRequest) else "embd", request.model, package, asked, texts
     )
+
+
+def _token_ids(given: list[str] | list[list[int]], model: EncoderModel, cut: bool) -> list[list[int]]:
+    """Texts as token ids. cut: to what the model reads; the special tokens at a text's end stay there."""
+    if cut:
+        model.tokenizer.enable_truncation(model.context)
+    try:
+        return [model.tokenizer.encode(one).ids if isinstance(one, str) else one for one in given]
+    finally:
+        model.tokenizer.no_truncation()
 
 
 def _listed(given: Input) -> list[str] | list[list[int]]:

@@ -22,12 +22,19 @@ from llm_assets.serving.rows import Event, Piece, Row
 
 log = logging.getLogger(__name__)
 Deliver = Callable[[list[tuple[Row, Event]]], object]
+LOOK = 0.01  # seconds for which `saturated` goes by what it saw
 
 
 def deliver_here(events: list[tuple[Row, Event]]) -> None:
     """Tell rows in the engine's own thread."""
     for row, event in events:
         row.emit(event)
+
+
+def queue_full(seconds: int) -> ApiError:
+    """What a request is told that there is no room for."""
+    wrong = f"the server has all the work that it can do in time; try again in {seconds} s"
+    return ApiError(429, wrong, "rate_limit_error", code="queue_full", headers={"retry-after": str(seconds)})
 
 
 class Engine:
@@ -42,6 +49,7 @@ class Engine:
         self._events: list[tuple[Row, Event]] = []
         self._changed = threading.Condition()
         self._closing = False
+        self._looked, self._waiting, self._before = 0.0, 0, 0.0  # what `saturated` saw, and when
         self._stepped = 0.0  # when the last step ended, or work came after none was there
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
@@ -50,25 +58,32 @@ class Engine:
         """Queue the rows of one request: all of them or none. Raises ApiError 429 when the queue is full, or when
         what is before them would keep them from being answered in time."""
         with self._changed:
-            lanes = list(self._lanes.values())
-            queued = [*self._arrived, *(row for lane in lanes for row in list(lane.waiting))]
-            waiting = [row for row in queued if not row.cancelled]
-            running = [row for lane in lanes for row in lane.rows if not row.cancelled]
-            before = self._load.seconds([*waiting, *running])
-            full = len(waiting) + len(rows) > self._settings.queue_limit
+            waiting, before = self._ahead()
+            full = waiting + len(rows) > self._settings.queue_limit
             if full or self._load.too_late(before, rows, time.monotonic()):
                 self._metrics.rejected.inc()
-                seconds = retry_after(before)
-                raise ApiError(
-                    429,
-                    f"{len(waiting)} replies are waiting already; try again in {seconds} s",
-                    "rate_limit_error",
-                    code="queue_full",
-                    headers={"retry-after": str(seconds)},
-                )
+                raise queue_full(retry_after(before))
             self._arrived.extend(rows)
-            self._metrics.waiting.set(len(waiting) + len(rows))
+            self._looked = 0.0
+            self._metrics.waiting.set(waiting + len(rows))
             self._changed.notify()
+
+    def saturated(self, seconds: float) -> int | None:
+        """Retry-After where a request that may take so many seconds need not even be read: the queue is full, or its
+        work takes up nearly all of the time. None otherwise. Cheap: the queue is looked at now and then."""
+        if (now := time.monotonic()) - self._looked > LOOK:
+            self._waiting, self._before = self._ahead()
+            self._looked = now
+        full = self._waiting >= self._settings.queue_limit or self._load.nearly_late(self._before, seconds)
+        return retry_after(self._before) if full else None
+
+    def _ahead(self) -> tuple[int, float]:
+        """How many rows wait, and how many seconds of work they and the running ones are."""
+        lanes = list(self._lanes.values())
+        queued = [*self._arrived, *(row for lane in lanes for row in list(lane.waiting))]
+        waiting = [row for row in queued if not row.cancelled]
+        running = [row for lane in lanes for row in lane.rows if not row.cancelled]
+        return len(waiting), self._load.seconds([*waiting, *running])
 
     def cancel(self, rows: list[Row]) -> None:
         """The client has gone: its rows leave their slots, or the queue, after the step that is running."""
@@ -119,6 +134,7 @@ class Engine:
         for row in arrived:
             if row.package not in self._lanes:
                 self._lanes[row.package] = Lane(row.package, self._settings, self._metrics, self._tell)
+                self._stepped = time.monotonic()  # to lay out a cache says nothing of the engine's speed
             self._lanes[row.package].waiting.append(row)
         now = time.monotonic()
         for lane in self._lanes.values():

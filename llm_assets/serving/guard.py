@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from llm_assets.serving.admission import Admission
 from llm_assets.serving.clients import GONE
 from llm_assets.serving.drain import Drain
 from llm_assets.serving.keys import Keys
@@ -36,8 +37,11 @@ class Guard:
     """ASGI middleware around the whole application. Routes add what they know to `request.state.facts`, which the log's
     line ends with."""
 
-    def __init__(self, app: ASGIApp, keys: Keys, metrics: Metrics, drain: Drain, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: Keys, metrics: Metrics, drain: Drain, admission: Admission, max_body_bytes: int
+    ) -> None:
         self._app, self._keys, self._metrics, self._drain, self._limit = app, keys, metrics, drain, max_body_bytes
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +52,7 @@ class Guard:
         request_id = given.decode() if _SANE_ID.fullmatch(given) else f"req-{uuid.uuid4().hex}"
         facts: dict[str, Any] = {}
         scope.setdefault("state", {}).update(request_id=request_id, facts=facts)
-        started, status = time.monotonic(), 0
+        started, status, unread = time.monotonic(), 0, False
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -67,7 +71,13 @@ class Guard:
             else:
                 facts["key"] = key
                 with self._drain.request():
-                    await self._app(scope, self._bounded(receive), answer)
+                    seconds = None
+                    if PROBE_HEADER.encode() not in headers:
+                        seconds, receive = await self._admission.check(scope, receive)
+                    if unread := seconds is not None:
+                        await self._admission.refuse(scope["path"], seconds, answer)
+                    else:
+                        await self._app(scope, self._bounded(receive), answer)
         except Exception:
             log.exception("request %s failed", request_id)
             if status:
@@ -77,17 +87,18 @@ class Guard:
             await error_response(error)(scope, receive, answer)
         finally:
             # Never the raw path in a label: they must stay few.
-            route = getattr(scope.get("route"), "path", "unknown")
+            route = scope["path"] if unread else getattr(scope.get("route"), "path", "unknown")
             self._metrics.http.labels(route, scope["method"], str(status or GONE)).inc()
-            fields = {
-                "id": request_id,
-                "method": scope["method"],
-                "route": route,
-                "status": status or GONE,
-                "ms": round((time.monotonic() - started) * 1000, 2),
-            }
-            level = logging.DEBUG if scope["path"] in OPEN_ROUTES else logging.INFO
-            requests.log(level, "request", extra={"fields": fields | facts})
+            if not unread:
+                fields = {
+                    "id": request_id,
+                    "method": scope["method"],
+                    "route": route,
+                    "status": status or GONE,
+                    "ms": round((time.monotonic() - started) * 1000, 2),
+                }
+                level = logging.DEBUG if scope["path"] in OPEN_ROUTES else logging.INFO
+                requests.log(level, "request", extra={"fields": fields | facts})
 
     def _bounded(self, receive: Receive) -> Receive:
         """Raises 413 as soon as the body is too large, whatever its header says."""

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from llm_assets.serving.rows import Row
 
 MEMORY = 3.0  # seconds of work that the rate is taken over, so that it follows what else the machine does
+FEW, BRIEF = 200, 1.0  # tokens and seconds of work that say nothing yet: the first steps are slow
 LEARNED = 0.05  # weight of one finished reply in the share of its tokens that a reply is expected to use
 MARGIN = 0.5  # of the time to a deadline may be taken up by what is before a request and itself: speed varies
+NEARLY = 0.9
 
 
 class Load:
@@ -32,7 +34,7 @@ class Load:
 
     def seconds(self, rows: Iterable[Row]) -> float:
         """How long what is left of these rows takes; 0 before anything is known."""
-        if not self._tokens:
+        if self._tokens < FEW and self._seconds < BRIEF:
             return 0.0
         left = sum(len(row.prompt) + self._share * row.sampling.max_tokens - row.past for row in rows)
         return max(0.0, left) * self._seconds / self._tokens
@@ -40,6 +42,10 @@ class Load:
     def too_late(self, before: float, rows: Sequence[Row], now: float) -> bool:
         """Whether `rows` would miss their deadline because of the seconds of work `before` them."""
         return before > 0 and before + self.seconds(rows) > MARGIN * (rows[0].deadline - now)
+
+    def nearly_late(self, before: float, seconds: float) -> bool:
+        """Whether `before` alone takes up nearly all that may be before a request that may take so many seconds."""
+        return before > NEARLY * MARGIN * seconds
 
 
 def retry_after(before: float) -> int:

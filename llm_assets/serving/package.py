@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 POINTER = "current.json"
 RAW_MODEL = "llm-assets"
+ROUTE = "route"  # the task of choosing a text's label, which an encoder has too
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,15 +89,20 @@ def read_pointer(endpoint: Path) -> dict[str, Any] | None:
 
 def load_served(pointer: dict[str, Any], threads: int) -> Served | ServedEncoder:
     """Load, verify and warm the package a pointer names. Raises UserError when it is missing or damaged."""
-    from llm_assets.inference.encoder_model import KIND
-
     folder = Path(pointer["package"])
     if not (folder / PACKAGE).is_file():
         raise UserError(f"package {folder} is not there. Materialize deployed_endpoint again.")
     if "sha256" in pointer and folder_hash(folder) != pointer["sha256"]:
         raise UserError(f"package {folder} is not what was deployed. Materialize deployed_endpoint again.")
-    encoder = read_json(folder / PACKAGE).get("kind") == KIND
+    encoder = is_encoder(read_json(folder / PACKAGE))
     return (_load_encoder if encoder else _load_decoder)(folder, pointer["digest"], threads)
+
+
+def is_encoder(package: Mapping[str, Any]) -> bool:
+    """Whether this is what an encoder's `package.json` says."""
+    from llm_assets.inference.encoder_model import KIND
+
+    return package.get("kind") == KIND
 
 
 def _load_encoder(folder: Path, digest: str, threads: int) -> ServedEncoder:
@@ -137,7 +143,7 @@ class PackageWatch:
         endpoint: Path,
         threads: int,
         on_swap: Callable[[Served | ServedEncoder], None],
-        check: Callable[[Served | ServedEncoder], None] | None = None,
+        check: Callable[[Served | ServedEncoder, Path], None] | None = None,
         poll: float = 0.3,
     ) -> None:
         self.current: Served | ServedEncoder | None = None
@@ -173,7 +179,7 @@ class PackageWatch:
             self.loading = self.current is None
             served = load_served(pointer, self._threads)
             if self._check:
-                self._check(served)
+                self._check(served, Path(pointer["package"]))
             self.current = served
             self.error = self.refused = None
             self._on_swap(served)

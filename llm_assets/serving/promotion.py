@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_assets.artifacts import DOCUMENTS, Progress, no_progress, read_table
+from llm_assets.artifacts import DOCUMENTS, PACKAGE, Progress, no_progress, read_json, read_table
 from llm_assets.errors import UserError
+from llm_assets.serving.package import ROUTE, is_encoder
 
 MAX_NEW_TOKENS = 24  # of a label
-ROUTE = "route"
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,40 @@ def test_rows(documents: Path, limit: int) -> list[tuple[str, str]]:
 
 
 def accuracy(package: Path, rows: Sequence[tuple[str, str]], threads: int, progress: Progress = no_progress) -> float:
-    """Share of rows that a package labels right, with the template it is served with."""
+    """Share of rows that a package labels right, as it does where it is served."""
+    texts = [text for text, _ in rows]
+    encoder = (package / PACKAGE).is_file() and is_encoder(read_json(package / PACKAGE))
+    said = (_classified if encoder else _generated)(package, texts, threads, progress)
+    return sum(answer == label for answer, (_, label) in zip(said, rows, strict=True)) / len(rows)
+
+
+def _classified(package: Path, texts: Sequence[str], threads: int, progress: Progress) -> list[str]:
+    """The likeliest class of as much of each text as the encoder reads. UserError where it has no classes."""
+    from llm_assets.inference.encoder_model import EncoderModel
+
+    model = EncoderModel(package, threads)
+    if not model.labels:
+        raise UserError(f"{package} has no classes: it cannot be judged on labelled documents, nor deployed by a run")
+    model.tokenizer.enable_truncation(model.context)
+    said = []
+    for at, text in enumerate(texts, 1):
+        found = model.encode([model.tokenizer.encode(text).ids]).probabilities
+        assert found is not None
+        said.append(model.labels[int(found[0].argmax())])
+        progress(at, len(texts), "texts classified")
+    return said
+
+
+def _generated(package: Path, texts: Sequence[str], threads: int, progress: Progress) -> list[str]:
+    """The answers to the route task's template."""
     from llm_assets.inference.onnx_generator import OnnxGenerator
     from llm_assets.prompts import PromptTemplate, parse_answer, render_prompt
 
     generator = OnnxGenerator(package, threads)
     template = PromptTemplate.model_validate(generator.model.package["tasks"][ROUTE])
-    prompts = [render_prompt(template, text) for text, _ in rows]
+    prompts = [render_prompt(template, text) for text in texts]
     said = generator.generate(prompts, MAX_NEW_TOKENS if template.technique != "chain_of_thought" else 96, progress)
-    right = sum(parse_answer(template, text) == label for text, (_, label) in zip(said, rows, strict=True))
-    return right / len(rows)
+    return [parse_answer(template, text) for text in said]
 
 
 def judge(

@@ -48,7 +48,7 @@ INERT: dict[str, tuple[Any, ...]] = {
     "suffix": ("",),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
-    "truncate_prompt_tokens": (),
+    "truncate_prompt_tokens": (),  # but of texts to embed or classify
     "use_beam_search": (False,),
     "verbosity": (),
     "web_search_options": (),

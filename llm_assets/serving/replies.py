@@ -57,6 +57,7 @@ class Reply:
     first: float = 0.0
     cached: bool = False
     streamed: bool = False
+    tokens_as_ids: bool = False  # how tokens are named in log-probabilities
     probe: bool = False  # monitoring's own request: not traffic, and always answered by the model itself
 
     def __post_init__(self) -> None:
@@ -128,6 +129,7 @@ def prepare(
         constrained_by,
         asked if isinstance(request, CompletionRequest) and request.echo else [],
         _frame(request.messages) if isinstance(request, ChatRequest) else None,
+        tokens_as_ids=isinstance(request, CompletionRequest) and bool(request.return_tokens_as_token_ids),
     )
 
 

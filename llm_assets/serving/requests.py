@@ -176,6 +176,7 @@ class CompletionRequest(Parameters):
     prompt: str | Texts | TokenIds | Annotated[list[TokenIds], Field(min_length=1)]
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
     echo: bool | None = None
+    return_tokens_as_token_ids: bool | None = Field(None, description="in logprobs, tokens are named token_id:NUMBER")
 
     def limit(self) -> int | None:
         return self.max_tokens

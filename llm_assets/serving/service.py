@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from llm_assets.serving.admission import Admission
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.constraints import Grammars
 from llm_assets.serving.desk import Desk
@@ -27,6 +28,7 @@ class Service:
     watch: PackageWatch
     grammars: Grammars
     drain: Drain
+    admission: Admission
 
     def current(self) -> Served | ServedEncoder:
         """The package in use; ApiError 503 while there is none."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FOLDER = "traffic"
+COUNT = "count"  # of a record that stands for several requests, which were refused unread
 RECENT = 10_000  # ids of replies kept in memory; older ones are looked up in the files
 
 
@@ -131,7 +132,7 @@ def read_traffic(home: Path, since: datetime | None = None, digest: str | None =
     without).
 
     since: only requests from then on. digest: only those answered by this package. Torn or foreign lines
-    are skipped.
+    are skipped. `count` is how many requests a row stands for: 1, but of those that were refused unread.
     """
     import pandas as pd
 
@@ -149,12 +150,14 @@ def read_traffic(home: Path, since: datetime | None = None, digest: str | None =
             opinions[record["id"]] = opinions.get(record["id"], {}) | given | {"feedback_at": record.get("at")}
     rows = [
         {name: record.get(name) for name in TYPES}
+        | {COUNT: record.get(COUNT, 1)}
         | {name: opinions.get(key, {}).get(name) for name in ("rating", "correction", "feedback_at")}
         for key, record in requests.items()
     ]
-    frame = pd.DataFrame(rows, columns=[*TYPES, "rating", "correction", "feedback_at"])
+    frame = pd.DataFrame(rows, columns=[*TYPES, COUNT, "rating", "correction", "feedback_at"])
     for name in ("task", "rating", "correction", "feedback_at"):  # None, and not a NaN that looks like a text
         frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
+    frame[COUNT] = frame[COUNT].astype(int)
     return frame.sort_values(["at", "id"], ignore_index=True)
 
 

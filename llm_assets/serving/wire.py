@@ -123,7 +123,7 @@ class Teller:
 
     def __init__(self, reply: Reply) -> None:
         self._chat, self._count = reply.kind == "chat", reply.sampling.logprobs
-        self._package, self._offset = reply.package, 0
+        self._package, self._offset, self._as_ids = reply.package, 0, reply.tokens_as_ids
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
 
     def tell(self, tokens: Sequence[TokenLogprob]) -> dict[str, Any] | None:
@@ -142,16 +142,19 @@ class Teller:
         names, offsets = [], []
         for told in tokens:
             raw = words.bytes(told.token)
-            names.append(_name(raw))
+            names.append(self._named(told.token))
             offsets.append(self._offset)
             self._offset += len(self._characters.decode(raw))
-        top = [{_name(words.bytes(token)): logprob for token, logprob in told.top} for told in tokens]
+        top = [{self._named(token): logprob for token, logprob in told.top} for told in tokens]
         return {
             "tokens": names,
             "token_logprobs": [told.logprob for told in tokens],
             "top_logprobs": top if self._count else None,
             "text_offset": offsets,
         }
+
+    def _named(self, token: int) -> str:
+        return f"token_id:{token}" if self._as_ids else _name(vocabulary(self._package).bytes(token))
 
 
 def _alternative(raw: bytes, logprob: float) -> dict[str, Any]:

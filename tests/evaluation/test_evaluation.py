@@ -148,6 +148,21 @@ def test_a_package_that_lost_accuracy_on_export_is_not_shipped(report, variants,
         )
 
 
+def test_a_release_with_its_checkpoint(report, variants, templates, tiny_inputs, tmp_path):
+    """What vLLM is to serve lies in the package; the quantized model has no such weights."""
+    from llm_assets.compression.export import export_package
+
+    out = tmp_path / "release"
+    out.mkdir()
+    config = CONFIG.model_copy(update={"release": CONFIG.release.model_copy(update={"checkpoint": True})})
+    summary = make_release(
+        report[0], variants, tiny_inputs / "documents", templates, out, tmp_path / "work", config, 7, 1
+    )
+    assert summary.metrics["variant"] == "aligned_model" and "quantized_model has no checkpoint" in summary.note
+    export_package(out / "checkpoint", tmp_path / "again", config.release.precision, "aligned_model")
+    assert (tmp_path / "again" / "model.onnx.data").read_bytes() == (out / "model.onnx.data").read_bytes()
+
+
 def test_route_scores_by_hand():
     scores = route_scores(["a", "a", "b", "c"], ["a", "b", "b", "x"])
     assert scores["accuracy"] == 0.5

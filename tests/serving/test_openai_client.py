@@ -118,6 +118,19 @@ def test_each_parameter_has_its_effect(client):
     assert get(extra_body={"ignore_eos": True, "repetition_penalty": 3}, max_tokens=40) != plain
 
 
+def test_tokens_named_by_their_ids(client, packages):
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(packages["good"] / "tokenizer.json"))
+    asked = {"model": "llm-assets", "prompt": "join two", "temperature": 0, "max_tokens": 6, "logprobs": 2}
+    plain = client.completions.create(**asked).choices[0]
+    named = client.completions.create(**asked, extra_body={"return_tokens_as_token_ids": True}).choices[0]
+    ids = [int(name.removeprefix("token_id:")) for name in named.logprobs.tokens]
+    assert tokenizer.decode(ids) == "".join(plain.logprobs.tokens) == plain.text
+    assert all(name in top for name, top in zip(named.logprobs.tokens, named.logprobs.top_logprobs, strict=True))
+    assert named.logprobs.token_logprobs == plain.logprobs.token_logprobs
+
+
 def test_logprobs_of_a_chat(client):
     choice = chat(client, logprobs=True, top_logprobs=4).choices[0]
     content = choice.logprobs.content

@@ -36,6 +36,7 @@ def talk(live: Endpoint) -> list[dict]:
         http.post("/tokenize", json={"prompt": SECRET})
         http.get(f"/v1/models/{SECRET}")
         http.get(f"/{SECRET}", headers={"authorization": SECRET})
+    live.stop()  # a line is written after its answer
     return [json.loads(line) for line in live.log.read_text(encoding="utf-8").splitlines()]
 
 

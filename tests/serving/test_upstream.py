@@ -77,11 +77,29 @@ def test_streams_pass_through_with_their_usage(front):
     assert "".join(texts) == whole.choices[0].message.content and chunks[-1].usage == whole.usage
 
 
-def test_what_the_other_server_may_lack_is_refused(front):
-    with client_of(front) as client:
-        for more in ({"logprobs": True}, {"response_format": {"type": "json_object"}}):
-            with pytest.raises(openai.BadRequestError, match="not supported by this backend"):
-                ask(client, **more)
+def test_logprobs_and_constraints_are_the_other_servers(front, live):
+    number = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"enum": [7, 42]}}}
+    with client_of(front) as through, client_of(live) as direct:
+        for more in (
+            {"logprobs": True, "top_logprobs": 3},
+            {"logprobs": True, "temperature": 1.3, "seed": 2},
+            {"logprobs": True, "top_logprobs": 20, "stop": ["ay"]},
+            {"response_format": number},
+            {"response_format": {"type": "json_object"}, "max_tokens": 40},
+            {"extra_body": {"structured_outputs": {"regex": "[0-9]{3}-[a-f]{2}"}}, "temperature": 1, "seed": 5},
+            {"extra_body": {"structured_outputs": {"choice": ["numpy", "pandas"]}}, "logprobs": True},
+        ):
+            asked = {"temperature": 0, "max_tokens": 12} | more
+            got, wanted = ask(through, **asked).choices[0], ask(direct, **asked).choices[0]
+            assert got == wanted, more
+            chunks = [chunk.choices[0] for chunk in ask(through, **asked, stream=True)]
+            assert "".join(chunk.delta.content or "" for chunk in chunks) == wanted.message.content
+            told = [entry for chunk in chunks if chunk.logprobs for entry in chunk.logprobs.content]
+            assert told == (wanted.logprobs.content if wanted.logprobs else [])
+        with pytest.raises(openai.BadRequestError, match="'structured_outputs' cannot be used"):
+            ask(through, extra_body={"structured_outputs": {"regex": "("}})
+        with pytest.raises(openai.BadRequestError, match="use 'structured_outputs'"):
+            ask(through, extra_body={"guided_regex": "a"})  # as vLLM itself has it since 0.12
 
 
 def test_the_front_logs_and_counts(front):

@@ -55,18 +55,25 @@ async def _respond(service: Service, request: Request, asked: ChatRequest | Comp
     facts.update(reply=reply.id, model=reply.model, stream=bool(asked.stream), prompt_tokens=reply.prompt_tokens)
     if reply.sampling.logprobs is not None:
         await asyncio.to_thread(vocabulary, reply.package)
-    if reply.sampling.constraint:
+    if reply.sampling.constraint and service.settings.backend is None:  # another server keeps to it itself
         reply.matchers = await service.grammars.matchers(
             reply.package, reply.sampling.constraint, len(reply.choices), reply.constrained_by
         )
+    body = await request.body()
+
+    def ended(status: int) -> None:
+        finish(service, reply, status, facts)
+        if reply.repeatable and not reply.probe:
+            service.admission.learn(body, status == 200)
+
     try:
         pieces = _checked(reply, service.desk.begin(reply))
     except ApiError as error:
-        finish(service, reply, error.status, facts)
+        ended(error.status)
         raise
     if asked.stream:
         usage = bool(asked.stream_options and asked.stream_options.include_usage)
-        return EventStream(service, reply, pieces, usage, lambda status: finish(service, reply, status, facts))
+        return EventStream(service, reply, pieces, usage, ended)
     status = GONE
     try:
         with service.drain.reply(reply):
@@ -76,7 +83,7 @@ async def _respond(service: Service, request: Request, asked: ChatRequest | Comp
         status = error.status
         raise
     finally:
-        finish(service, reply, status, facts)
+        ended(status)
     return Response(orjson.dumps(wire.whole(reply)), media_type="application/json")
 
 

@@ -70,7 +70,7 @@ def _log(service: Service, encoding: Encoding, status: int, probe: bool) -> None
         "id": encoding.id,
         "at": now(),
         "model": encoding.model,
-        "task": None,
+        "task": encoding.task,
         "text": encoding.asked,
         "reply": encoding.answer,
         "prompt_tokens": encoding.tokens,
