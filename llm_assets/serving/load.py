@@ -34,7 +34,7 @@ class Load:
 
     def seconds(self, rows: Iterable[Row]) -> float:
         """How long what is left of these rows takes; 0 before anything is known."""
-        if self._tokens < FEW and self._seconds < BRIEF:
+        if not self._tokens or (self._tokens < FEW and self._seconds < BRIEF):
             return 0.0
         left = sum(len(row.prompt) + self._share * row.sampling.max_tokens - row.past for row in rows)
         return max(0.0, left) * self._seconds / self._tokens
