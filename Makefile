@@ -76,7 +76,7 @@ $(PEERS)/.ready: constraints-bench-serving.txt | setup
 bench-serving: setup $(PEERS)/.ready
 	PYTHONPATH=. $(BIN)/python -m benchmarks.serving --results $(PEERS)/results.json
 
-# 10 GB of grown text through the clean step: about two hours on two cores, 50 GB of disk meanwhile (TMPDIR). SIZE=1 is 1 GB.
+# 10 GB of grown text through the clean step: about an hour on two cores, 50 GB of disk meanwhile (TMPDIR). SIZE=1 is 1 GB.
 SIZE ?= 10
 bench-out-of-core: setup
 	PYTHONPATH=. $(BIN)/python benchmarks/out_of_core.py --gb $(SIZE)
