@@ -156,6 +156,8 @@ class LakeFSVersions:
             if ours is None:
                 return None
             commit = ours
+        if self._contents(commit) != self._contents(head):  # the branch goes on from the release, as `main` does
+            self.repository.merge(commit, branch, message)
         return next(release for release in publications(self.repository, name=True) if release.commit == commit)
 
     def releases(self) -> list[Release]:

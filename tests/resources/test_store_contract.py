@@ -249,3 +249,13 @@ def test_what_kept_versions_were_computed_from_is_kept(store):
     assert {asset: text_of(store, version) for asset, version in chain.items()} == {"clean": "clean", "raw": "old"}
     assert store.collect([]) == store.collect([], dry_run=True)
     assert lineage(store, store.heads(MAIN)["clean"]).keys() == {"clean", "raw"}
+
+
+def test_a_branch_goes_on_from_its_release(store):
+    """After another run was published meanwhile, a published branch holds what both have made."""
+    for branch, asset in (("run/1", "raw"), ("run/2", "clean")):
+        store.open_branch(branch)
+        write(store, branch, asset, "a", f"{asset}-a")
+    store.publish("run/2", "first")
+    store.publish("run/1", "second")
+    assert texts(store, "run/1") == texts(store, MAIN) == {"raw": "a", "clean": "a"}

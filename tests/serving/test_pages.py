@@ -120,15 +120,15 @@ def talker(tmp_path_factory):
 
 @contextmanager
 def slowed(pid):
-    """A process that runs for 2 ms in every 50."""
+    """A process that runs for about half a millisecond in every 25."""
     over = threading.Event()
 
     def hold():
         while not over.is_set():
             os.kill(pid, signal.SIGSTOP)
-            time.sleep(0.048)
+            time.sleep(0.025)
             os.kill(pid, signal.SIGCONT)
-            time.sleep(0.002)
+            time.sleep(0.0004)
 
     thread = threading.Thread(target=hold)
     thread.start()
@@ -153,7 +153,7 @@ def test_tokens_stream_and_stop(talker, page):
     page.evaluate("window.seen = []; window.stopAt = 2")
     with slowed(talker.status()["pid"]):
         say(page, web)
-        expect(page.locator(".facts")).to_contain_text("stopped")
+        expect(page.locator(".facts")).to_contain_text("stopped", timeout=30_000)
     expect(page.get_by_role("button", name="Send")).to_be_visible()
     said = page.locator(".reply").text_content() or ""
     assert said and STORIES["web"].startswith(said) and said != STORIES["web"]
