@@ -106,7 +106,8 @@ class VersionStore(Protocol):
     def publish(self, branch: str, message: str) -> Release | None:
         """Move `main` to hold everything `branch` changed, at once; None if that changes nothing.
 
-        Of an asset that another run has published meanwhile, `branch` wins, whole: never files of both.
+        Of an asset that another run has published meanwhile, `branch` wins, whole: never files of both. The branch goes
+        on from the release.
         """
 
     def releases(self) -> list[Release]:

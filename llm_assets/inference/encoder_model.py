@@ -34,7 +34,8 @@ class Encoded:
 class EncoderModel:
     """One loaded encoder package.
 
-    package: what `package.json` says. tokenizer: a `tokenizers.Tokenizer`. context: the most tokens of a text. labels:
+    package: what `package.json` says. tokenizer: a `tokenizers.Tokenizer`; cutting: one
+    that cuts texts to the context. context: the most tokens of a text. labels:
     the classes, none where it only embeds. Raises UserError if the folder holds no readable encoder package.
     """
 
@@ -50,10 +51,13 @@ class EncoderModel:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()  # a text that is too long is refused, not cut
+        self.cutting = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.cutting.no_padding()
         self.context, self.vocab = int(self.package["context"]), int(self.package["vocab"])
         self.hidden = int(self.package["hidden"])
         self.labels: list[str] = list(self.package["labels"])
         self._pad = int(self.package["pad"])
+        self.cutting.enable_truncation(self.context)
         self._session = open_session(folder / MODEL, threads)
 
     def width(self, tokens: int) -> int:

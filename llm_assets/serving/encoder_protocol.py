@@ -150,12 +150,8 @@ def prepare_encoding(request: EmbeddingRequest | ClassifyRequest, package: Serve
 
 def _token_ids(given: list[str] | list[list[int]], model: EncoderModel, cut: bool) -> list[list[int]]:
     """Texts as token ids. cut: to what the model reads; the special tokens at a text's end stay there."""
-    if cut:
-        model.tokenizer.enable_truncation(model.context)
-    try:
-        return [model.tokenizer.encode(one).ids if isinstance(one, str) else one for one in given]
-    finally:
-        model.tokenizer.no_truncation()
+    tokenizer = model.cutting if cut else model.tokenizer
+    return [tokenizer.encode(one).ids if isinstance(one, str) else one for one in given]
 
 
 def _listed(given: Input) -> list[str] | list[list[int]]:

@@ -21,9 +21,7 @@ from llm_assets.serving.rows import Event, Row
 
 Tell = Callable[[Row, Event], None]
 MIN_CAPACITY = 128  # tokens of a slot; it doubles while rows need more
-PIECES = (
-    400  # a second that rows may tell of together: more would take the cores from the model, and nobody reads faster
-)
+PIECES = 400  # a second that all rows tell together: more would take the cores from the model
 BURST = 8  # times prefill_tokens that may be read while rows which came together begin
 
 

@@ -58,10 +58,9 @@ def _classified(package: Path, texts: Sequence[str], threads: int, progress: Pro
     model = EncoderModel(package, threads)
     if not model.labels:
         raise UserError(f"{package} has no classes: it cannot be judged on labelled documents, nor deployed by a run")
-    model.tokenizer.enable_truncation(model.context)
     said = []
     for at, text in enumerate(texts, 1):
-        found = model.encode([model.tokenizer.encode(text).ids]).probabilities
+        found = model.encode([model.cutting.encode(text).ids]).probabilities
         assert found is not None
         said.append(model.labels[int(found[0].argmax())])
         progress(at, len(texts), "texts classified")

@@ -70,11 +70,6 @@ class Row:
         """Tokens of the KV cache that it may come to need."""
         return len(self.prompt) + self.sampling.max_tokens
 
-    @property
-    def work(self) -> float:
-        """What it costs, in decoded tokens: those of a prompt are read several at a time."""
-        return len(self.prompt) / 8 + self.sampling.max_tokens
-
     def choose(self, likeliest: int, logits: np.ndarray, hold: bool = False) -> Piece | None:
         """Take the next token, given the logits after the last (float32 [vocab]) and their argmax; what there is to
         tell, None while there is nothing. hold: keep the text for the next piece, unless this one is the last."""
