@@ -55,7 +55,7 @@ def export_package(
     for name in TOKENIZER_FILES:
         shutil.copyfile(checkpoint / name, out / name)
     package = {
-        "format": 2,
+        "format": 3,
         "precision": precision,
         "parent": parent,
         "context": config["max_position_embeddings"],

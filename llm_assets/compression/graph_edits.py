@@ -2,8 +2,9 @@
 
 - the LM head sees only the positions asked for (a prefill of 64 prompts would else give gigabytes of logits);
 - rows' lengths are inputs, not counted from a mask;
-- rotary tables are computed, not stored;
-- gate and up projection are one product;
+- rotary tables are computed, not stored, and scale the attention's scores too;
+- attention takes onnxruntime's plain kernel;
+- x * sigmoid(x) is one node, and adding to the residual stream and normalizing it are two;
 - the int8 model reads its embedding from the LM head's int8 table (the builder keeps a second one in fp32,
   which is half of a small model);
 - scales are stored as fp16.
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
+SINK = 11  # which of GroupQueryAttention's inputs
+
 
 def edited(path: Path, precision: str, width: int) -> onnx.ModelProto:
     """The builder's graph of a Llama `width` wide, with every edit."""
@@ -26,8 +29,10 @@ def edited(path: Path, precision: str, width: int) -> onnx.ModelProto:
     model.producer_version = ""
     _direct_lengths(model)
     _chosen_positions(model, width)
-    _compute_rotary(model)
-    _fuse_gate(model)
+    _compute_rotary(model, _take_scale(model))
+    _plain_attention(model)
+    _fuse_silu(model)
+    _part_norms(model)
     if precision == "int8":
         _share_embedding(model)  # the builder shares an int4 one itself
     if precision != "fp32":
@@ -50,8 +55,7 @@ def _direct_lengths(model: onnx.ModelProto) -> None:
     """
     from onnx import TensorProto, helper
 
-    attention = [node for node in model.graph.node if node.op_type == "GroupQueryAttention"]
-    for node in attention:
+    for node in _attentions(model):
         node.input[5], node.input[6] = "seqlens_k", "total_sequence_length"
     mask = next(value for value in model.graph.input if value.name == "attention_mask")
     model.graph.input.remove(mask)
@@ -120,9 +124,37 @@ def _share_embedding(model: onnx.ModelProto) -> None:
         model.graph.node.insert(position + offset, node)
 
 
-def _compute_rotary(model: onnx.ModelProto) -> None:
-    """Compute the tables of rotary cosines and sines, instead of storing what is 1 of 20 bytes of a small
-    model.
+def _take_scale(model: onnx.ModelProto) -> float:
+    """What attention multiplies its scores by (1 / sqrt(head_dim)); it multiplies by 1 from now on. With any other factor
+    onnxruntime copies all keys in every step, where one query could be multiplied with them as they lie."""
+    scales = [entry for node in _attentions(model) for entry in node.attribute if entry.name == "scale"]
+    found = scales[0].f
+    for entry in scales:
+        entry.f = 1.0
+    return found
+
+
+def _attentions(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    return [node for node in model.graph.node if node.op_type == "GroupQueryAttention"]
+
+
+def _plain_attention(model: onnx.ModelProto) -> None:
+    """Add a sink that takes no weight, exp(lowest) = 0, which turns off the tiled kernel. Up to a few hundred queries
+    a row, the plain one is faster: a quarter for one query, which would not otherwise profit from `_take_scale`."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    for node in _attentions(model):
+        attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+        del node.input[SINK:]
+        node.input.extend([""] * (SINK - len(node.input)) + ["attention/sink"])
+    sink = np.full(attributes["num_heads"], np.finfo(np.float32).min)
+    model.graph.initializer.append(numpy_helper.from_array(sink, "attention/sink"))
+
+
+def _compute_rotary(model: onnx.ModelProto, scale: float) -> None:
+    """Compute the tables of rotary cosines and sines, instead of storing what is 1 of 20 bytes of a small model, times
+    the root of `scale`: queries and keys are both multiplied by them, so their products are scaled.
 
     onnxruntime does it once, when it loads the model. The angle of position p and pair i is p / theta^(i /
     pairs).
@@ -134,60 +166,63 @@ def _compute_rotary(model: onnx.ModelProto) -> None:
     cosines, sines = (numpy_helper.to_array(tables[name]) for name in ("cos_cache", "sin_cache"))
     rates = np.arctan2(sines[1].astype(np.float64), cosines[1].astype(np.float64))  # the angles of position 1
     angles = np.arange(len(cosines))[:, None] * rates
+    factor = np.array(np.sqrt(scale), np.float32)
     if np.abs(np.cos(angles) - cosines).max() > 1e-4 or np.abs(np.sin(angles) - sines).max() > 1e-4:
-        return  # scaled positions (YaRN and the like): the tables stay
+        for name, values in (("cos_cache", cosines), ("sin_cache", sines)):  # scaled positions (YaRN): the tables stay
+            tables[name].CopyFrom(numpy_helper.from_array(values * factor, name))
+        return
     for name, table in tables.items():
         model.graph.initializer.remove(table)
         kind = "Cos" if name == "cos_cache" else "Sin"
-        model.graph.node.insert(0, helper.make_node(kind, ["rotary/angles"], [name], name=f"rotary/{kind}"))
+        unit = f"rotary/{kind}"
+        model.graph.node.insert(0, helper.make_node("Mul", [unit, "rotary/factor"], [name], name=f"{unit}/Mul"))
+        model.graph.node.insert(0, helper.make_node(kind, ["rotary/angles"], [unit], name=unit))
     model.graph.node.insert(
         0, helper.make_node("Mul", ["rotary/positions", "rotary/rates"], ["rotary/angles"], name="rotary/Mul")
     )
     positions = np.arange(len(cosines), dtype=np.float32)[:, None]
-    for name, values in (("rotary/positions", positions), ("rotary/rates", rates.astype(np.float32)[None])):
-        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    constants = {"positions": positions, "rates": rates.astype(np.float32)[None], "factor": factor}
+    for name, values in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(values, f"rotary/{name}"))
 
 
-def _fuse_gate(model: onnx.ModelProto) -> None:
-    """Compute gate and up projection of each SwiGLU in one product, and x * sigmoid(x) in one node: a small model
-    spends much of a step on starting nodes."""
-    import numpy as np
-    from onnx import helper, numpy_helper
+def _fuse_silu(model: onnx.ModelProto) -> None:
+    """Compute x * sigmoid(x) in one node: a small model spends much of a step on starting nodes."""
+    from onnx import helper
 
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = {node.name: node for node in model.graph.node}
-    for name, gate in nodes.items():
-        if "/mlp/gate_proj/MatMul" not in name:
-            continue
-        up = nodes[name.replace("gate_proj", "up_proj")]
-        axis = 1 if gate.op_type == "MatMul" else 0  # [in, out], or quantized [out, blocks …]
-        inputs = [gate.input[0]]
-        for ours, theirs in zip(gate.input[1:], up.input[1:], strict=True):
-            parts = [numpy_helper.to_array(weights[part]) for part in (ours, theirs)]
-            inputs.append(ours.replace("gate_proj", "gate_up_proj"))
-            model.graph.initializer.append(numpy_helper.from_array(np.concatenate(parts, axis), inputs[-1]))
-            for part in (ours, theirs):
-                model.graph.initializer.remove(weights[part])
-        attributes = {entry.name: helper.get_attribute_value(entry) for entry in gate.attribute}
-        if "N" in attributes:
-            attributes["N"] *= 2
-        fused = name.replace("gate_proj", "gate_up_proj")
-        both = f"{fused}/output_0"
-        product = helper.make_node(gate.op_type, inputs, [both], name=fused, domain=gate.domain, **attributes)
-        split = helper.make_node(
-            "Split", [both], [gate.output[0], up.output[0]], name=f"{fused}/Split", axis=-1, num_outputs=2
-        )
-        sigmoid = nodes[f"{name.split('/mlp/')[0]}/mlp/act_fn/Sigmoid"]
-        product_of = nodes[sigmoid.name.replace("Sigmoid", "Mul")]
+    for sigmoid in [node for node in nodes.values() if node.op_type == "Sigmoid"]:
+        product = nodes[sigmoid.name.replace("Sigmoid", "Mul")]
         silu = helper.make_node(
-            "QuickGelu", [gate.output[0]], [product_of.output[0]], name=f"{sigmoid.name}/QuickGelu",
+            "QuickGelu", [sigmoid.input[0]], [product.output[0]], f"{sigmoid.name}/QuickGelu",
             domain="com.microsoft", alpha=1.0,
         )  # fmt: skip
-        at = list(model.graph.node).index(gate)
-        for node in (gate, up, sigmoid, product_of):
+        at = list(model.graph.node).index(sigmoid)
+        for node in (sigmoid, product):
             model.graph.node.remove(node)
-        for offset, node in enumerate((product, split, silu)):
-            model.graph.node.insert(at + offset, node)
+        model.graph.node.insert(at, silu)
+
+
+def _part_norms(model: onnx.ModelProto) -> None:
+    """Add to the residual stream in one node and normalize it in the next: onnxruntime's joined one takes longer than
+    both."""
+    from onnx import helper
+
+    for node in [node for node in model.graph.node if node.op_type == "SkipSimplifiedLayerNormalization"]:
+        stream, added, weight = node.input
+        total = node.output[3] if len(node.output) > 3 else f"{node.name}/sum"
+        attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+        parts = (
+            helper.make_node("Add", [stream, added], [total], f"{node.name}/Add"),
+            helper.make_node(
+                "SimplifiedLayerNormalization", [total, weight], [node.output[0]], f"{node.name}/Norm",
+                axis=-1, stash_type=1, **attributes,
+            ),
+        )  # fmt: skip
+        at = list(model.graph.node).index(node)
+        model.graph.node.remove(node)
+        for offset, part in enumerate(parts):
+            model.graph.node.insert(at + offset, part)
 
 
 def _halve_scales(model: onnx.ModelProto) -> None:

@@ -16,8 +16,6 @@ import numpy as np
 if TYPE_CHECKING:
     import onnx
 
-# ONNX Runtime would join the sum and the norm that `IntegerGraph.norm` writes into one, which takes 1.7 times as long.
-SLOWER = ("SkipLayerNormFusion",)
 EXTENSIONS = "com.microsoft"
 
 
@@ -31,13 +29,13 @@ def integer_graph(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.product(node, inputs[0])
         elif node.op_type == "Mul" and inputs[1] in graph.scales:
             graph.gate(node, inputs)
-        elif node.op_type in ("SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization"):
-            graph.norm(node, inputs)
+        elif node.op_type in ("Add", "SimplifiedLayerNormalization"):
+            graph.stream(node, inputs)
         elif node.op_type == "GroupQueryAttention":
             graph.attention(node, inputs)
         elif node.name.startswith("chosen/"):
             graph.names[node.output[0]] = inputs[0]  # `attention` has chosen already
-        elif node.op_type != "Split":  # whose parts `product` has written
+        else:
             graph.copy(node, inputs)
     del model.graph.node[:]
     model.graph.node.extend(graph.nodes)
@@ -63,9 +61,9 @@ class IntegerGraph:
         self.scales: dict[str, str] = {}
         self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self._weights |= {node.output[0]: self._weights[node.input[0]] for node in nodes if node.op_type == "Cast"}
-        self._splits = {node.input[0]: node for node in nodes if node.op_type == "Split"}
         self._products = {node.input[0]: node for node in nodes if node.op_type == "MatMulNBits"}
         self._last = [node.name for node in nodes if node.op_type == "GroupQueryAttention"][-1]
+        self._quantized: dict[str, tuple[str, str]] = {}
         self._stream, self._tokens = "", "all"
         self._begin()
 
@@ -108,14 +106,14 @@ class IntegerGraph:
         scale = self.scales.get(name)
         return self._add("Mul", [name, scale], f"{name}/scaled") if scale else name
 
-    def norm(self, node: onnx.NodeProto, inputs: list[str]) -> None:
-        """RMSNorm of the residual stream; the result of what came before is added to the stream first."""
-        if node.op_type == "SimplifiedLayerNormalization":
-            self._stream = self._rows(inputs[0], self._weights[inputs[1]].dims[0])
-        else:
-            self._stream = self._add("Add", [self._stream, self._scaled(inputs[1])], f"{node.output[0]}/stream")
-        attributes = {"axis": -1, "stash_type": 1} | {entry.name: entry.f for entry in node.attribute if entry.f}
-        self._add("SimplifiedLayerNormalization", [self._stream, inputs[-1]], node.output[0], **attributes)
+    def stream(self, node: onnx.NodeProto, inputs: list[str]) -> None:
+        """What is added to the residual stream, or its norm."""
+        if not self._stream:  # the first norm is that of the embedding
+            self._stream = node.input[0]
+            self.names[self._stream] = inputs[0] = self._rows(inputs[0], self._weights[inputs[1]].dims[0])
+        if node.op_type == "Add":
+            self._stream = node.output[0]
+        self.copy(node, inputs)
 
     def attention(self, node: onnx.NodeProto, inputs: list[str]) -> None:
         """Over [batch, tokens, heads]; after the last one, only the tokens asked for go on."""
@@ -127,7 +125,8 @@ class IntegerGraph:
         if node.name == self._last:
             self._tokens = "chosen"
             self.names[found] = self._add("Gather", [self.names[found], "logit_rows"], f"{found}/chosen", axis=0)
-            self._stream = self._add("Gather", [self._stream, "logit_rows"], f"{self._stream}/chosen", axis=0)
+            stream = self._stream
+            self.names[stream] = self._add("Gather", [stream, "logit_rows"], f"{stream}/chosen", axis=0)
 
     def gate(self, node: onnx.NodeProto, inputs: list[str]) -> None:
         """The gate times a result whose rows are not scaled: then neither are the product's."""
@@ -136,34 +135,33 @@ class IntegerGraph:
 
     def product(self, node: onnx.NodeProto, given: str) -> None:
         """x W as (quantized x) (quantized W): the columns are scaled in the product, the rows where they are read."""
-        rows, scale = self._quantized(given)
+        if given not in self._quantized:
+            self._quantized[given] = self._quantize(given)  # once for gate and up
+        rows, scale = self._quantized[given]
         shape = {entry.name: entry.i for entry in node.attribute}
         values = dequantized(self._array(node.input[1]), self._array(node.input[2]), shape)
-        split = self._splits.get(node.output[0])
-        outputs = list(split.output) if split else [node.output[0]]
-        for output, part in zip(outputs, np.split(values, len(outputs)), strict=True):
-            result = f"{output}/unscaled" if output == "logits" else output
-            largest = np.abs(part).max(axis=1) / 127
-            columns = np.round(part / np.where(largest > 0, largest, 1)[:, None]).astype(np.int8).T
-            inputs = [
-                rows,
-                self._constant(f"{result}/weight", np.ascontiguousarray(columns)),
-                "one",
-                self._constant(f"{result}/scales", largest.astype(np.float32)),
-                "middle",
-                self._constant(f"{result}/zeros", np.zeros(len(part), np.int8)),
-            ]
-            self._add("MatMulIntegerToFloat", inputs, result, domain=EXTENSIONS)
-            self.scales[result] = scale
-            if result != output:
-                self._add("Mul", [result, scale], output)
+        result = "logits/unscaled" if node.output[0] == "logits" else node.output[0]
+        largest = np.abs(values).max(axis=1) / 127
+        columns = np.round(values / np.where(largest > 0, largest, 1)[:, None]).astype(np.int8).T
+        inputs = [
+            rows,
+            self._constant(f"{result}/weight", np.ascontiguousarray(columns)),
+            "one",
+            self._constant(f"{result}/scales", largest.astype(np.float32)),
+            "middle",
+            self._constant(f"{result}/zeros", np.zeros(len(values), np.int8)),
+        ]
+        self._add("MatMulIntegerToFloat", inputs, result, domain=EXTENSIONS)
+        self.scales[result] = scale
+        if result != node.output[0]:
+            self._add("Mul", [result, scale], node.output[0])
 
     def _array(self, name: str) -> np.ndarray:
         from onnx import numpy_helper
 
         return numpy_helper.to_array(self._weights[name])
 
-    def _quantized(self, given: str) -> tuple[str, str]:
+    def _quantize(self, given: str) -> tuple[str, str]:
         """Rows as uint8 around 128, and what they are to be multiplied by again, [tokens, 1]. The scale of a row of
         nothing but zeros is 0: whatever it becomes is multiplied by that."""
         high = self._add("ReduceMax", [given, "end"], f"{given}/high", keepdims=0)

@@ -15,13 +15,13 @@ import numpy as np
 
 from llm_assets.artifacts import PACKAGE, read_json
 from llm_assets.errors import UserError
-from llm_assets.inference.integer_graph import SLOWER
 from llm_assets.inference.kv_cache import KvCache, aligned
 from llm_assets.inference.prefill import has_integer_products, prefill_graph
 from llm_assets.inference.session import open_session
 
 MODEL = "model.onnx"
-FORMAT = 2  # of package.json and the graph's inputs
+FORMAT = 3  # of package.json and the graph
+SLOWER = ("SkipLayerNormFusion",)  # joins sum and norm into a node that takes longer than both
 
 
 class OnnxModel:
@@ -48,7 +48,7 @@ class OnnxModel:
         self.eos, self.pad = int(self.package["eos"]), int(self.package["pad"])
         self.layers = int(self.package["layers"])
         self._kv_heads, self._head_dim = int(self.package["kv_heads"]), int(self.package["head_dim"])
-        self._decoder = _Rows(open_session(folder / MODEL, threads))
+        self._decoder = _Rows(open_session(folder / MODEL, threads, SLOWER))
         graph = prefill_graph(folder / MODEL) if has_integer_products() else None
         self._reader = _Rows(open_session(graph, threads, SLOWER)) if graph else self._decoder
 
