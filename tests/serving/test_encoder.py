@@ -14,6 +14,7 @@ import pytest
 import tiny_encoder
 import tiny_package
 from test_admission import crowd, head_alone
+from test_openapi import fuzz
 from test_soak import gauge, start
 from tiny_package import free_port
 
@@ -104,6 +105,28 @@ def test_embeddings_through_the_official_client(client, truth):
         assert one.embedding == pytest.approx(other.embedding, abs=1e-7)
     single = client.embeddings.create(model="llm-assets", input=TEXTS[0], dimensions=64)
     assert len(single.data) == 1 and single.data[0].object == "embedding"
+
+
+def test_the_async_client_embeds_alike(served, client):
+    async def ask(**more):
+        async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key=served.api_key(), max_retries=0) as many:
+            return await many.embeddings.create(model="llm-assets", input=TEXTS, **more)
+
+    expected = client.embeddings.create(model="llm-assets", input=TEXTS)
+    for more in ({}, {"encoding_format": "float"}, {"dimensions": 64}, {"user": "me"}):
+        found = asyncio.run(ask(**more))
+        for one, other in zip(found.data, expected.data, strict=True):
+            assert one.embedding == pytest.approx(other.embedding, abs=1e-6)
+
+
+def test_requests_by_the_document_and_against_it(served, http):
+    """As in test_openapi, which asks a server that generates."""
+    document = http.get("/openapi.json").json()
+    del document["security"]
+    document["paths"] = {path: document["paths"][path] for path in ("/v1/embeddings", "/v1/classify")}
+    statuses = fuzz(document, served, dict(http.headers), each=60, seed=0, names=("llm-assets",))
+    assert statuses.total() >= 200 and statuses[200] > 20 and statuses[400] > 100, statuses
+    assert served.status()["healthy"]
 
 
 def test_token_ids_stand_for_their_text(client, package):
