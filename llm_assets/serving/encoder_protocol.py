@@ -16,7 +16,8 @@ from llm_assets.serving.protocol import ApiError, RequestBody
 if TYPE_CHECKING:
     from llm_assets.inference.encoder_model import Encoded, EncoderModel
 
-Text, Ids = Annotated[str, Field(min_length=1)], Annotated[list[int], Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
+Ids = Annotated[list[int], Field(min_length=1)]
 Input = Text | Annotated[list[Text], Field(min_length=1)] | Ids | Annotated[list[Ids], Field(min_length=1)]
 INPUT = "'input' takes a text, a list of texts, a list of token ids, or a list of such lists; none of them empty"
 
