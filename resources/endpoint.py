@@ -76,6 +76,13 @@ class Endpoint:
 
         return read_pointer(self.folder)
 
+    def package(self) -> dict[str, Any]:
+        """What `package.json` says of the package that is deployed. Raises UserError when there is none."""
+        current = self.current()
+        if current is None:
+            raise UserError("nothing is deployed that could be asked. Materialize deployed_endpoint first.")
+        return dict(read_json(Path(current["package"]) / PACKAGE))
+
     def health(self) -> dict[str, Any] | None:
         """What /health says, whether ready (200) or not (503); None when nothing answers."""
         try:
@@ -196,10 +203,7 @@ class Endpoint:
         from llm_assets.serving.guard import PROBE_HEADER
         from llm_assets.serving.package import ROUTE
 
-        current = self.current()
-        if current is None:
-            raise UserError("nothing is deployed that could be asked. Materialize deployed_endpoint first.")
-        path, body = question(read_json(Path(current["package"]) / PACKAGE), ROUTE, text)
+        path, body = question(self.package(), ROUTE, text)
         headers = {
             "authorization": f"Bearer {self.api_key()}",
             "content-type": "application/json",

@@ -8,7 +8,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,30 +56,36 @@ def simulate(
     data is. Of these, texts that were sent before are left out while there are enough others: a retrained
     model must not be asked what it was taught word for word (`repeated` counts those that were).
 
-    A reply that is right gets a thumb up; one that is wrong a thumb down and the right answer.
+    A reply that is right gets a thumb up; one that is wrong a thumb down and the right answer. An encoder is asked to
+    classify, and for no summaries.
     Raises UserError when there is nothing to send, or nobody to send it to.
     """
+    from llm_assets.serving.package import is_encoder
     from llm_assets.serving.traffic import read_traffic
     from resources.endpoint import endpoint_of
 
     endpoint = endpoint_of(recipe, home)
     if endpoint.health() is None:
         raise UserError(f"no endpoint answers at {endpoint.url}. Start it with `llm-assets up`.")
-    serving = (endpoint.current() or {}).get("digest")
+    package, serving = endpoint.package(), (endpoint.current() or {}).get("digest")
+    encoder = is_encoder(package)
+    if encoder and not package["labels"]:
+        raise UserError(f"package {serving}, which is deployed, is an encoder without classes to ask for.")
     texts = shifted_texts(home, recipe) if shift else held_out_texts(documents or documents_of(home, serving))
     seen = set(read_traffic(home)["text"]) if shift else set()
     fresh = [item for item in texts if item[0] not in seen]
     texts = fresh if len(fresh) >= n else texts
     chooser = random.Random(seed)
     requests = [chooser.choice(texts) for _ in range(n)] if n > len(texts) else chooser.sample(texts, n)
-    summaries = [chooser.random() < SUMMARISE_SHARE for _ in requests]
+    summaries = [chooser.random() < SUMMARISE_SHARE and not encoder for _ in requests]
     judged = [chooser.random() < feedback_share for _ in requests]
     tally = Tally()
     started = time.monotonic()
     asyncio.run(
         _send(
-            f"{endpoint.url}/v1",
+            endpoint.url,
             endpoint.api_key(),
+            package,
             requests,
             summaries,
             judged,
@@ -167,6 +173,7 @@ def documents_of(home: Path, digest: str | None) -> Path:
 async def _send(
     url: str,
     key: str,
+    package: Mapping[str, Any],
     requests: Sequence[tuple[str, str]],
     summaries: Sequence[bool],
     judged: Sequence[bool],
@@ -182,28 +189,34 @@ async def _send(
         async def one(at: int) -> None:
             async with room:
                 text, label = requests[at]
-                await _converse(client, text, label, summaries[at], judged[at], tally)
+                await _converse(client, package, text, label, summaries[at], judged[at], tally)
                 progress(len(tally.seconds) + tally.errors, len(requests), "requests")
 
         await asyncio.gather(*(one(at) for at in range(len(requests))))
 
 
 async def _converse(
-    client: openai.AsyncOpenAI, text: str, label: str, summary: bool, judged: bool, tally: Tally
+    client: openai.AsyncOpenAI,
+    package: Mapping[str, Any],
+    text: str,
+    label: str,
+    summary: bool,
+    judged: bool,
+    tally: Tally,
 ) -> None:
     import openai
 
+    from llm_assets.serving.asking import answer, question
+    from llm_assets.serving.package import ROUTE
+
     started = time.monotonic()
+    path, body = question(package, "summarise" if summary else ROUTE, text)
     try:
-        reply = await client.chat.completions.create(
-            model="llm-assets-summarise" if summary else "llm-assets-route",
-            messages=[{"role": "user", "content": text}],
-            temperature=0,
-        )
+        reply: Any = await client.post(path, body=body, cast_to=object)
     except openai.NotFoundError:
         if not summary:
             raise
-        await _converse(client, text, label, False, judged, tally)  # a recipe without summaries
+        await _converse(client, package, text, label, False, judged, tally)  # a recipe without summaries
         return
     except openai.APIError:
         tally.errors += 1
@@ -211,10 +224,10 @@ async def _converse(
     tally.seconds.append(time.monotonic() - started)
     if summary:
         return
-    right = reply.choices[0].message.content == label
+    right = answer(reply) == label
     tally.right.append(right)
     if judged:
         said = {"rating": "up"} if right else {"rating": "down", "correction": label}
-        await client.post("/feedback", body={"id": reply.id, **said}, cast_to=object)
+        await client.post("/v1/feedback", body={"id": reply["id"], **said}, cast_to=object)
         tally.feedback += 1
         tally.corrections += not right

@@ -1,4 +1,4 @@
-"""Requests that are refused before they are read: those that come while the engine has all the work it can do in time.
+"""Requests that are refused before they are read: those that come while an engine has all the work it can do in time.
 
 What this costs is taken from the engine, so under a flood it decides how much is still answered: no body is parsed,
 nothing is made but the answer's id, and the logs get one record a second with how many there were. Let in all the same
@@ -19,9 +19,10 @@ from starlette.datastructures import Headers
 
 from llm_assets.serving.clients import patience
 from llm_assets.serving.config import ServingConfig
+from llm_assets.serving.encoder_engine import EncoderEngine
 from llm_assets.serving.engine import Engine, queue_full
 from llm_assets.serving.metrics import Metrics
-from llm_assets.serving.package import PackageWatch, Served
+from llm_assets.serving.package import PackageWatch, Served, ServedEncoder
 from llm_assets.serving.protocol import json_text
 from llm_assets.serving.traffic import COUNT, TrafficLog, now
 from llm_assets.serving.upstream import Upstream
@@ -31,23 +32,25 @@ if TYPE_CHECKING:
 
 requests = logging.getLogger("llm_assets.serving.requests")
 
-ROUTES = frozenset({"/v1/chat/completions", "/v1/completions"})
+COMPLETIONS = frozenset({"/v1/chat/completions", "/v1/completions"})
+ENCODINGS = frozenset({"/v1/embeddings", "/v1/classify"})
 TOGETHER = 1.0  # seconds of refusals that are one record of the logs
 
 
 class Admission:
-    """Decides on completions; whatever else is asked is let in."""
+    """Decides on completions, embeddings and classifications; whatever else is asked is let in."""
 
     def __init__(
         self,
         engine: Engine | Upstream,
+        encoder: EncoderEngine,
         watch: PackageWatch,
         traffic: TrafficLog,
         metrics: Metrics,
         settings: ServingConfig,
     ) -> None:
-        self._engine, self._watch, self._traffic, self._metrics = engine, watch, traffic, metrics
-        self._settings = settings
+        self._engine, self._encoder, self._watch = engine, encoder, watch
+        self._traffic, self._metrics, self._settings = traffic, metrics, settings
         self._answered: OrderedDict[bytes, None] = OrderedDict()  # digests of bodies that asked for what the cache has
         self._refused: Counter[tuple[str, str]] = Counter()  # by route and digest, since the last record
 
@@ -62,14 +65,22 @@ class Admission:
 
     async def check(self, scope: Scope, receive: Receive) -> tuple[int | None, Receive]:
         """The seconds of Retry-After where this request is refused, None where it is to be read; and how to read it."""
-        if scope["path"] not in ROUTES or scope["method"] != "POST" or not isinstance(self._watch.current, Served):
-            return None, receive
-        seconds = self._engine.saturated(patience(Headers(raw=scope["headers"]), True, self._settings.deadline_seconds))
-        if seconds is None or not self._answered:
+        seconds = self._saturated(scope) if scope["method"] == "POST" else None
+        if seconds is None or scope["path"] in ENCODINGS or not self._answered:
             return seconds, receive
         message = await receive()
         known = not message.get("more_body") and _digest(message.get("body", b"")) in self._answered
         return None if known else seconds, _first(message, receive)
+
+    def _saturated(self, scope: Scope) -> int | None:
+        """Retry-After where the engine that this request is for has no room for it."""
+        path, served, headers = scope["path"], self._watch.current, Headers(raw=scope["headers"])
+        longest = self._settings.deadline_seconds
+        if path in COMPLETIONS and isinstance(served, Served):
+            return self._engine.saturated(patience(headers, True, longest))
+        if path in ENCODINGS and isinstance(served, ServedEncoder):
+            return self._encoder.saturated(patience(headers, False, longest))
+        return None
 
     async def refuse(self, route: str, seconds: int, send: Send) -> None:
         """429; counted now, logged within a second."""

@@ -41,7 +41,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     traffic = TrafficLog(home, settings.traffic)
     check = upstream.require if upstream else None
     watch = PackageWatch(home / "endpoint", threads, lambda served: metrics.serve(served.digest), check)
-    admission = Admission(engine, watch, traffic, metrics, settings)
+    admission = Admission(engine, encoder, watch, traffic, metrics, settings)
     service = Service(
         home,
         settings,

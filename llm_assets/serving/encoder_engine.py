@@ -3,14 +3,14 @@
 Texts wait by the width that they are padded to. A batch is the width that the oldest text waits for, and as many of its
 texts as `batch_tokens` holds: little is padding, none starves, and a text is always computed at its own width, so
 that its result does not depend on what shares its batch. A request holds its package: those that began with the old
-one end with it, whatever is deployed meanwhile.
+one end with it, whatever is deployed meanwhile. What would not be answered in time is refused, as by the engine that
+generates (`load.py`); work is counted in tokens, padding included.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from llm_assets.serving.config import ServingConfig
+from llm_assets.serving.engine import queue_full
+from llm_assets.serving.load import LEARNED, Load, late, nearly_late, retry_after
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import ServedEncoder
 from llm_assets.serving.protocol import ApiError
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from llm_assets.inference.encoder_model import Encoded
 
 log = logging.getLogger(__name__)
-REMEMBERED = 0.1  # weight of one batch in the rate that Retry-After rests on
 
 
 @dataclass(eq=False)
@@ -57,36 +58,46 @@ class EncoderEngine:
         self._settings, self._metrics = settings.encoder, metrics
         self._waiting: dict[tuple[ServedEncoder, int], deque[Waiting]] = {}
         self._numbers = itertools.count()
-        self._rate = 0.0  # tokens a second
+        self._load = Load()
+        self._usual = 1.0  # texts of a request
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._loop, name="encoder-engine", daemon=True)
         self._thread.start()
 
     def submit(self, package: ServedEncoder, texts: Sequence[Sequence[int]], deadline: float) -> Future[Encoded]:
-        """Queue all texts of a request, or none: ApiError 429 when there is no room.
+        """Queue all texts of a request, or none: ApiError 429 when there is no room, or when what waits would keep them
+        from being answered in time.
 
         The future holds their results in order, or an ApiError; cancelling it takes what still waits from the queue.
         """
         work = Work(package, texts, deadline)
+        own = self._load.takes(sum(package.model.width(len(ids)) for ids in texts))
         with self._changed:
-            before = sum(map(len, self._waiting.values()))
-            if before and before + len(texts) > self._settings.queue_limit:
+            waiting, before = self._ahead()
+            self._usual += LEARNED * (len(texts) - self._usual)
+            full = waiting and waiting + len(texts) > self._settings.queue_limit
+            if full or late(before, own, deadline - time.monotonic()):
                 self._metrics.rejected.inc()
-                seconds = self._retry_after()
-                raise ApiError(
-                    429,
-                    f"{before} texts are waiting already; try again in {seconds} s",
-                    "rate_limit_error",
-                    code="queue_full",
-                    headers={"retry-after": str(seconds)},
-                )
+                raise queue_full(retry_after(before))
             for index, ids in enumerate(texts):
                 key = package, package.model.width(len(ids))
                 self._waiting.setdefault(key, deque()).append(Waiting(next(self._numbers), work, index))
-            self._metrics.waiting.set(before + len(texts))
+            self._metrics.waiting.set(waiting + len(texts))
             self._changed.notify()
         return work.future
+
+    def saturated(self, seconds: float) -> int | None:
+        """Retry-After where a request that may take so many seconds need not even be read: there is no room for one of
+        the usual number of texts, or what waits takes up nearly all of the time. None otherwise."""
+        waiting, before = self._ahead()
+        full = waiting and waiting + self._usual > self._settings.queue_limit
+        return retry_after(before) if full or nearly_late(before, seconds) else None
+
+    def _ahead(self) -> tuple[int, float]:
+        """How many texts wait, and how many seconds of work they are."""
+        queues = [(width, len(queue)) for (_, width), queue in list(self._waiting.items())]
+        return sum(count for _, count in queues), self._load.takes(sum(width * count for width, count in queues))
 
     def close(self) -> None:
         with self._changed:
@@ -135,9 +146,8 @@ class EncoderEngine:
             for item in batch:
                 _end(item.work, ApiError(500, "the model failed on this request", "server_error", code="engine_error"))
             return
-        seconds = time.monotonic() - started
-        rate = sum(map(len, texts)) / max(seconds, 1e-6)
-        self._rate = self._rate + REMEMBERED * (rate - self._rate) if self._rate else rate
+        width = batch[0].work.package.model.width(len(texts[0]))  # that of all
+        self._load.did(width * len(texts), time.monotonic() - started)
         self._metrics.batch_size.observe(len(batch))
         for row, item in enumerate(batch):
             self._metrics.queue_time.observe(started - item.work.queued)
@@ -145,13 +155,6 @@ class EncoderEngine:
             item.work.found[item.index] = got.embeddings[row], classes
             if len(item.work.found) == len(item.work.texts):
                 _finish(item.work)
-
-    def _retry_after(self) -> int:
-        """Whole seconds after which about half of what waits is done: 1 to 30."""
-        if not self._rate:
-            return 1
-        tokens = sum(width * len(queue) for (_, width), queue in self._waiting.items())
-        return min(30, max(1, math.ceil(tokens / self._rate / 2)))
 
 
 def _finish(work: Work) -> None:

@@ -6,7 +6,7 @@ import base64
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -16,7 +16,9 @@ from llm_assets.serving.protocol import ApiError, RequestBody
 if TYPE_CHECKING:
     from llm_assets.inference.encoder_model import Encoded, EncoderModel
 
-Input = str | list[str] | list[int] | list[list[int]]
+Text = Annotated[str, Field(min_length=1)]
+Ids = Annotated[list[int], Field(min_length=1)]
+Input = Text | Annotated[list[Text], Field(min_length=1)] | Ids | Annotated[list[Ids], Field(min_length=1)]
 INPUT = "'input' takes a text, a list of texts, a list of token ids, or a list of such lists; none of them empty"
 
 
@@ -32,7 +34,13 @@ class EncoderRequest(RequestBody):
         parts = given if isinstance(given, list) else [given]
         kinds = {type(part) for part in parts}
         tokens = {type(token) for part in parts if isinstance(part, list) for token in part}
-        if kinds not in ({str}, {int}, {list}) or not tokens <= {int} or (kinds == {int} and given is parts[0]):
+        empty = any(part in ("", []) for part in parts)
+        if (
+            empty
+            or kinds not in ({str}, {int}, {list})
+            or not tokens <= {int}
+            or (kinds == {int} and given is parts[0])
+        ):
             raise ApiError(400, INPUT, param="input", code="invalid_value")
         return given
 
@@ -78,25 +86,23 @@ class Encoding:
             self.answer = "\n".join(self._chosen(found))
 
     def embeddings(self, found: Encoded, base64_wanted: bool) -> dict[str, Any]:
-        """OpenAI's reply. base64: of little-endian float32."""
+        """OpenAI's reply, with arrays as they are. base64: of little-endian float32."""
         data = [
             {
                 "object": "embedding",
                 "index": index,
-                "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode("ascii")
-                if base64_wanted
-                else row.tolist(),
+                "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode("ascii") if base64_wanted else row,
             }
             for index, row in enumerate(found.embeddings)
         ]
         return self._reply(data) | {"usage": {"prompt_tokens": self.tokens, "total_tokens": self.tokens}}
 
     def classes(self, found: Encoded) -> dict[str, Any]:
-        """vLLM's reply; the label is that of the largest probability."""
+        """vLLM's reply, with arrays as they are; the label is that of the largest probability."""
         assert found.probabilities is not None
         labels = self.package.model.labels
         data = [
-            {"index": index, "label": label, "probs": row.tolist(), "num_classes": len(labels)}
+            {"index": index, "label": label, "probs": row, "num_classes": len(labels)}
             for index, (label, row) in enumerate(zip(self._chosen(found), found.probabilities, strict=True))
         ]
         usage = {"prompt_tokens": self.tokens, "total_tokens": self.tokens, "completion_tokens": 0}
@@ -127,8 +133,6 @@ def prepare_encoding(request: EmbeddingRequest | ClassifyRequest, package: Serve
         wrong = f"'dimensions': {request.model!r} gives {model.hidden}, and was not trained to be cut"
         raise ApiError(400, wrong, param="dimensions", code="unsupported_parameter")
     given = _listed(request.input)
-    if not given or not all(given):
-        raise ApiError(400, INPUT, param="input", code="invalid_value")
     if len(given) > most:
         raise ApiError(400, f"'input' has {len(given)} texts; at most {most} are taken", param="input")
     texts = _token_ids(given, model, cut=request.truncate_prompt_tokens is not None)
@@ -158,4 +162,4 @@ def _listed(given: Input) -> list[str] | list[list[int]]:
     """As a list of texts, or of lists of token ids."""
     if isinstance(given, str):
         return [given]
-    return [given] if given and isinstance(given[0], int) else given  # type: ignore[return-value,list-item]
+    return [given] if isinstance(given[0], int) else given  # type: ignore[return-value,list-item]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.lane import Lane
-from llm_assets.serving.load import Load, retry_after
+from llm_assets.serving.load import Load, nearly_late, retry_after
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import Served
 from llm_assets.serving.protocol import ApiError
@@ -74,7 +74,7 @@ class Engine:
         if (now := time.monotonic()) - self._looked > LOOK:
             self._waiting, self._before = self._ahead()
             self._looked = now
-        full = self._waiting >= self._settings.queue_limit or self._load.nearly_late(self._before, seconds)
+        full = self._waiting >= self._settings.queue_limit or nearly_late(self._before, seconds)
         return retry_after(self._before) if full else None
 
     def _ahead(self) -> tuple[int, float]:

@@ -32,20 +32,30 @@ class Load:
         """A reply has ended: most use less than they may."""
         self._share += LEARNED * (tokens / row.sampling.max_tokens - self._share)
 
-    def seconds(self, rows: Iterable[Row]) -> float:
-        """How long what is left of these rows takes; 0 before anything is known."""
+    def takes(self, tokens: float) -> float:
+        """How many seconds so many tokens take; 0 before anything is known."""
         if not self._tokens or (self._tokens < FEW and self._seconds < BRIEF):
             return 0.0
-        left = sum(len(row.prompt) + self._share * row.sampling.max_tokens - row.past for row in rows)
-        return max(0.0, left) * self._seconds / self._tokens
+        return max(0.0, tokens) * self._seconds / self._tokens
+
+    def seconds(self, rows: Iterable[Row]) -> float:
+        """How long what is left of these rows takes."""
+        return self.takes(sum(len(row.prompt) + self._share * row.sampling.max_tokens - row.past for row in rows))
 
     def too_late(self, before: float, rows: Sequence[Row], now: float) -> bool:
         """Whether `rows` would miss their deadline because of the seconds of work `before` them."""
-        return before > 0 and before + self.seconds(rows) > MARGIN * (rows[0].deadline - now)
+        return late(before, self.seconds(rows), rows[0].deadline - now)
 
-    def nearly_late(self, before: float, seconds: float) -> bool:
-        """Whether `before` alone takes up nearly all that may be before a request that may take so many seconds."""
-        return before > NEARLY * MARGIN * seconds
+
+def late(before: float, own: float, left: float) -> bool:
+    """Whether the seconds of work `before` a request keep it, with `own` seconds, from being answered in the time that
+    is `left`."""
+    return before > 0 and before + own > MARGIN * left
+
+
+def nearly_late(before: float, seconds: float) -> bool:
+    """Whether `before` alone takes up nearly all that may be before a request that may take so many seconds."""
+    return before > NEARLY * MARGIN * seconds
 
 
 def retry_after(before: float) -> int:

@@ -9,6 +9,7 @@ TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MODEL = "llm-assets"
 CACHE_TIERS = ("exact", "semantic")
+REASONS = ("stop", "length", "abort", "error")  # why a request has ended
 
 
 class Metrics:
@@ -48,6 +49,8 @@ class Metrics:
             ["model_name", "finished_reason"],
             registry=self.registry,
         )
+        for reason in REASONS:  # shown from the start, at 0
+            self.success.labels(MODEL, reason)
         self.batch_size = histogram("llm_assets:batch_size", "Rows of a decoding step.", ROWS)
         self.cache_hits = Counter(
             "llm_assets:cache_hits", "Replies given from a cache.", ["tier"], registry=self.registry
@@ -55,7 +58,7 @@ class Metrics:
         self.cache_queries = Counter(
             "llm_assets:cache_queries", "Look-ups in a cache of replies.", ["tier"], registry=self.registry
         )
-        for tier in CACHE_TIERS:  # shown from the start, at 0
+        for tier in CACHE_TIERS:
             self.cache_hits.labels(tier)
             self.cache_queries.labels(tier)
         self.feedback = Counter(

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 
 import httpx
 import pytest
+import tiny_encoder
 import tiny_package
 
-from llm_assets.artifacts import read_json
+from llm_assets.artifacts import PACKAGE, read_json, write_json
+from llm_assets.compression.export_encoder import export_encoder
 from llm_assets.errors import UserError
 from llm_assets.monitoring.config import MonitoringConfig, Rule
 from llm_assets.monitoring.measure import measure
 from llm_assets.monitoring.report import write_report
 from llm_assets.monitoring.simulate import simulate
+from llm_assets.serving.traffic import read_traffic
 
 RULES = (Rule(metric="feedback_accuracy", below_baseline=0.1, min_samples=20, action="retrain"),)
 
@@ -90,3 +97,45 @@ def test_feedback_share_and_seed(live, documents, recipe_for):
     metrics = httpx.get(f"{live.url}/metrics").text
     assert 'llm_assets:feedback_total{corrected="false",rating="up"}' in metrics
     assert tiny_package.LABELS
+
+
+def test_people_ask_an_encoder_too(endpoint, documents, recipe_for, tmp_path):
+    """Simulated traffic and the chat command, through /v1/classify."""
+    answers = {"arrays": "arrays", "tables": "tables", "web": "arrays"}
+    checkpoint = tiny_encoder.train(tmp_path / "checkpoint", answers)
+    export_encoder(checkpoint, tmp_path / "package", "fp32", "finetuned_model")
+    endpoint.deploy(tmp_path / "package", "encoder-digest")
+    endpoint.start()
+    endpoint.wait_serving("encoder-digest")
+    result = simulate(endpoint.home, recipe_for(endpoint), 60, seed=3, documents=documents)
+    assert result["errors"] == 0 and result["route_requests"] == result["feedback"] == 60
+    assert result["accuracy"] == pytest.approx(1 - result["corrections"] / 60) and 10 < result["corrections"] < 30
+    traffic = read_traffic(endpoint.home)
+    assert set(traffic["digest"]) == {"encoder-digest"} and traffic["rating"].notna().sum() == 60
+    wrong = traffic[traffic["rating"] == "down"]
+    assert set(wrong["reply"]) == {"arrays"} and set(wrong["correction"]) == {"web"}
+
+    for more in ([], ["--model", "llm-assets"]):
+        assert re.fullmatch(r"tables \([01]\.\d\d\)", chat(endpoint, "read a csv file", *more)), more
+    assert "model 'other' does not exist; this server has llm-assets" in chat(
+        endpoint, "x", "--model", "other", status=1
+    )
+
+    package = endpoint.folder / "packages" / "encoder-digest" / PACKAGE
+    write_json(read_json(package) | {"labels": []}, package)
+    with pytest.raises(UserError, match="encoder-digest, which is deployed, is an encoder without classes"):
+        simulate(endpoint.home, recipe_for(endpoint), 5, documents=documents)
+
+
+def chat(endpoint, *said: str, status: int = 0) -> str:
+    """What `llm-assets chat` prints."""
+    environment = os.environ | {
+        "LLM_ASSETS_HOME": str(endpoint.home),
+        "LLM_ASSETS_SET": json.dumps([f"serving.port={endpoint.port}"]),
+        "COLUMNS": "200",
+    }
+    environment.pop("LLM_ASSETS_RECIPE", None)
+    command = [sys.executable, "-m", "llm_assets.cli", "chat", *said]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == status and "Traceback" not in done.stderr, done
+    return done.stdout.strip()

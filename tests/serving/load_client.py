@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,4 +50,14 @@ async def leave_after_first_bytes(endpoint: Endpoint, request: bytes) -> None:
     writer.write(request)
     await writer.drain()
     await reader.readuntil(b"data: ")
+    writer.transport.abort()
+
+
+async def leave_once(endpoint: Endpoint, request: bytes, under_way: Callable[[], bool]) -> None:
+    """Send a request, and go before it is answered, once it is under way."""
+    _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    writer.write(request)
+    await writer.drain()
+    while not await asyncio.to_thread(under_way):
+        pass
     writer.transport.abort()

@@ -29,7 +29,7 @@ def busy(endpoint, packages):
 
 
 @contextmanager
-def crowd(served, clients=8):
+def crowd(served, path="/v1/completions", body=LONG, clients=8):
     """Clients that ask for more than it can do, until the end; their answers."""
     answers: list[httpx.Response] = []
     stop = threading.Event()
@@ -37,7 +37,7 @@ def crowd(served, clients=8):
     def ask() -> None:
         with httpx.Client(base_url=served.url, headers=key(served), timeout=60) as http:
             while not stop.is_set():
-                answers.append(http.post("/v1/completions", json=LONG))
+                answers.append(http.post(path, json=body))
 
     threads = [threading.Thread(target=ask) for _ in range(clients)]
     for thread in threads:
@@ -54,10 +54,10 @@ def key(served) -> dict[str, str]:
     return {"authorization": f"Bearer {served.api_key()}"}
 
 
-def head_alone(served, authorization: str) -> tuple[int, HTTPMessage, bytes] | None:
+def head_alone(served, authorization: str, path: str = "/v1/chat/completions") -> tuple[int, HTTPMessage, bytes] | None:
     """What is answered to the head of a request whose body does not come; None where it is waited for."""
     head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n"
         f"x-request-id: mine\r\nauthorization: {authorization}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", served.port), timeout=0.1) as connection:

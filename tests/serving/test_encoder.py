@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 
@@ -12,6 +13,9 @@ import openai
 import pytest
 import tiny_encoder
 import tiny_package
+from test_admission import crowd, head_alone
+from test_openapi import fuzz
+from test_soak import gauge, start
 from tiny_package import free_port
 
 from llm_assets.compression.export_encoder import export_encoder
@@ -101,6 +105,28 @@ def test_embeddings_through_the_official_client(client, truth):
         assert one.embedding == pytest.approx(other.embedding, abs=1e-7)
     single = client.embeddings.create(model="llm-assets", input=TEXTS[0], dimensions=64)
     assert len(single.data) == 1 and single.data[0].object == "embedding"
+
+
+def test_the_async_client_embeds_alike(served, client):
+    async def ask(**more):
+        async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key=served.api_key(), max_retries=0) as many:
+            return await many.embeddings.create(model="llm-assets", input=TEXTS, **more)
+
+    expected = client.embeddings.create(model="llm-assets", input=TEXTS)
+    for more in ({}, {"encoding_format": "float"}, {"dimensions": 64}, {"user": "me"}):
+        found = asyncio.run(ask(**more))
+        for one, other in zip(found.data, expected.data, strict=True):
+            assert one.embedding == pytest.approx(other.embedding, abs=1e-6)
+
+
+def test_requests_by_the_document_and_against_it(served, http):
+    """As in test_openapi, which asks a server that generates."""
+    document = http.get("/openapi.json").json()
+    del document["security"]
+    document["paths"] = {path: document["paths"][path] for path in ("/v1/embeddings", "/v1/classify")}
+    statuses = fuzz(document, served, dict(http.headers), each=60, seed=0, names=("llm-assets",))
+    assert statuses.total() >= 200 and statuses[200] > 20 and statuses[400] > 100, statuses
+    assert served.status()["healthy"]
 
 
 def test_token_ids_stand_for_their_text(client, package):
@@ -330,6 +356,43 @@ def test_a_full_queue_is_429_and_a_late_text_504(gated):
     with pytest.raises(ApiError) as missed:
         late.result(timeout=20)
     assert missed.value.status == 504 and model.batches == [[2]]
+
+
+def test_what_texts_wait_for_decides_who_is_taken(gated):
+    """Refused is who would be late because of what waits, and, unread, who finds no room for as many texts as usual."""
+    engine, served, model = gated
+    for _ in range(20):
+        model.gate.release()
+    known = engine.submit(served, [[2] * 64] * 12, time.monotonic() + 60)
+    known.result(timeout=20)
+    assert engine.saturated(60) is None
+    first = busy(engine, served, model)
+    waits = engine.submit(served, [[2] * 64] * 4, time.monotonic() + 60)
+    with pytest.raises(ApiError, match="all the work") as late:
+        engine.submit(served, [[2] * 64], time.monotonic() + 1e-6)
+    assert late.value.status == 429 and late.value.code == "queue_full"
+    assert engine.saturated(60) is None and engine.saturated(1e-6) >= 1
+    engine.submit(served, [[2, 3]] * 8, time.monotonic() + 60)
+    assert engine.saturated(60) >= 1, "the queue is full"
+    for _ in range(20):
+        model.gate.release()
+    assert len(first.result(timeout=20).embeddings) == 1 and len(waits.result(timeout=20).embeddings) == 4
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/classify"])
+def test_a_full_server_refuses_texts_it_has_not_read(endpoint, package, path):
+    full = start(endpoint, package, encoder={"queue_limit": 4, "batch_tokens": 64})
+    with crowd(full, path, {"model": "llm-assets", "input": [LONG] * 400}, clients=4) as answers:
+        told = next(filter(None, (head_alone(full, f"Bearer {full.api_key()}", path) for _ in range(200))))
+    status, headers, body = told
+    error = json.loads(body)["error"]
+    assert status == 429 and headers["x-request-id"] == "mine" and int(headers["retry-after"]) >= 1
+    assert (error["type"], error["code"]) == ("rate_limit_error", "queue_full")
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) == {200, 429}
+    assert gauge(full, "vllm:admission_rejections_total") == statuses.count(429) + 1
+    other = head_alone(full, f"Bearer {full.api_key()}")
+    assert other is None, "completions are another engine's: this one is read, and told that an encoder is served"
 
 
 def test_a_cancelled_request_leaves_the_queue(gated):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import math
 
@@ -263,14 +264,17 @@ def test_tokenize_and_detokenize(client, live):
         assert http.post("/detokenize", json={"tokens": [10**6]}).json()["error"]["param"] == "tokens"
 
 
-# Everything that the client's own `create` takes and this server does not carry out.
+# What the client's own `create` takes and this server does not carry out.
 REFUSED = {
     "audio": {"format": "wav", "voice": "alloy"},
     "function_call": "auto",
     "functions": [{"name": "f"}],
     "modalities": ["text", "audio"],
+    "moderation": {"model": "omni-moderation-latest"},
     "prediction": {"type": "content", "content": "x"},
     "prompt_cache_key": "k",
+    "prompt_cache_options": {"mode": "explicit"},
+    "prompt_cache_retention": "24h",
     "reasoning_effort": "low",
     "service_tier": "flex",
     "store": True,
@@ -287,6 +291,55 @@ def test_other_parameters_of_the_client_are_refused_by_name(client, name):
         chat(client, **{name: REFUSED[name]})
     assert (error.value.param, error.value.code) == (name, "unsupported_parameter")
     assert error.value.type == "invalid_request_error" and error.value.request_id
+
+
+def test_no_parameter_of_the_client_is_forgotten(client):
+    """Each that its `create` has, as installed, is asked for here, or refused, or takes one value only."""
+    of_the_client = {"extra_headers", "extra_query", "extra_body", "timeout"}
+    done = {name for asked in ASKED for name in asked} | {"stream", "stream_options"}
+    names = inspect.signature(client.chat.completions.create).parameters.keys() - of_the_client
+    assert names == (done | REFUSED.keys() | {"model", "messages", "parallel_tool_calls"}) - of_the_client
+    names = inspect.signature(client.completions.create).parameters.keys() - of_the_client
+    assert names <= done | {"model", "prompt", "echo", "best_of", "suffix"}
+    for name, value in (("best_of", 2), ("suffix", "x")):
+        with pytest.raises(openai.BadRequestError) as error:
+            client.completions.create(model="llm-assets", prompt=RAW, **{name: value})
+        assert (error.value.param, error.value.code) == (name, "unsupported_parameter")
+
+
+OF_CHAT = {"max_completion_tokens", "logprobs"}  # as chat has them
+OF_COMPLETIONS = [
+    *(asked for asked in ASKED if not OF_CHAT & asked.keys() and "metadata" not in asked),
+    {"logprobs": 2, "max_tokens": 5},
+    {"echo": True, "max_tokens": 5},
+    {"user": "me", "extra_body": {"metadata": {"a": "b"}}},
+]
+
+
+@pytest.mark.parametrize("asked", OF_COMPLETIONS, ids=lambda asked: ",".join([*asked, *asked.get("extra_body", {})]))
+def test_completions_take_them_too(client, live, asked):
+    """Whole, streamed and async are the same; and what is asked of a chat's text has the chat's reply."""
+    extra = dict(asked.get("extra_body", {}))
+    plain = {name: value for name, value in asked.items() if name != "extra_body"}
+    if "response_format" in plain:
+        extra["response_format"] = plain.pop("response_format")
+    given = {"model": "llm-assets", "prompt": RAW, "temperature": 0} | plain | {"extra_body": extra}
+    whole = [choice.text for choice in client.completions.create(**given).choices]
+    parts = [""] * len(whole)
+    for chunk in client.completions.create(**given, stream=True):
+        parts[chunk.choices[0].index] += chunk.choices[0].text
+
+    async def both():
+        async with openai.AsyncOpenAI(base_url=f"{live.url}/v1", api_key=live.api_key(), max_retries=0) as many:
+            reply = await many.completions.create(**given)
+            texts = [""] * len(reply.choices)
+            async for chunk in await many.completions.create(**given, stream=True):
+                texts[chunk.choices[0].index] += chunk.choices[0].text
+            return [choice.text for choice in reply.choices], texts
+
+    assert parts == whole and asyncio.run(both()) == (whole, whole)
+    if "echo" not in asked and "logprobs" not in asked:
+        assert whole == [choice.message.content for choice in chat(client, **asked).choices]
 
 
 @pytest.mark.parametrize(

@@ -68,20 +68,22 @@ def check(case, response, document: dict, operation) -> None:
         jsonschema.validate(response.json(), schema)
 
 
-def fuzz(document: dict, live, headers: dict, each: int, seed: int | None) -> Counter:
-    """`each` valid and as many invalid requests to every operation; how many had which status."""
+NAMES = ("llm-assets", "llm-assets-route", "llm-assets-summarise")
+
+
+def fuzz(document: dict, live, headers: dict, each: int, seed: int | None, names=NAMES) -> Counter:
+    """`each` valid and as many invalid requests to every operation; how many had which status. names: the models'."""
     schema = schemathesis.openapi.from_dict(document)
     statuses: Counter = Counter()
     for result in schema.get_all_operations():
         operation = result.ok()
         for mode in GenerationMode:
             if mode is GenerationMode.POSITIVE or operation.body or operation.query or operation.path_parameters:
-                send(operation, mode, document, live, headers, each, seed, statuses)
+                send(operation, mode, document, live, headers, each, seed, names, statuses)
     return statuses
 
 
-def send(operation, mode, document, live, headers, each, seed, statuses) -> None:
-    names = ["llm-assets", "llm-assets-route", "llm-assets-summarise"]
+def send(operation, mode, document, live, headers, each, seed, names, statuses) -> None:
     choose = random.Random(seed)
 
     @settings(

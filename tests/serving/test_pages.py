@@ -14,11 +14,13 @@ from itertools import pairwise
 
 import httpx
 import pytest
+import tiny_encoder
 import tiny_package
 from browser import CONTRAST, UNNAMED
 from playwright.sync_api import Page, expect, sync_playwright
 from tiny_package import free_port
 
+from llm_assets.compression.export_encoder import export_encoder
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.labels import read_pairs, read_votes
 from llm_assets.serving.traffic import read_traffic
@@ -88,6 +90,29 @@ def test_chat_answers_and_takes_a_thumb_and_a_correction(live, page):
     expect(turn.get_by_role("status")).to_have_text("Correction saved.")
     row = read_traffic(live.home).iloc[-1]
     assert (row["text"], row["reply"], row["rating"], row["correction"]) == (text, label, "up", "tables")
+
+
+def test_chat_with_an_encoder_shows_the_class_and_takes_a_correction(endpoint, page, tmp_path):
+    same = {label: label for label in tiny_package.LABELS}
+    export_encoder(tiny_encoder.train(tmp_path / "encoder", same), tmp_path / "package", "fp32", "finetuned_model")
+    endpoint.deploy(tmp_path / "package", "good-digest")
+    endpoint.start()
+    endpoint.wait_serving("good-digest")
+    visit(page, endpoint, "/")
+    expect(page.locator("#model option")).to_have_count(1)
+    for text, label in (tiny_package.ROWS[0], (HOSTILE, None), tiny_package.ROWS[-1]):
+        say(page, text)
+        turn = page.locator(".turn").last
+        expect(turn.locator(".facts")).to_contain_text(re.compile(r"probability [01]\.\d\d · llm-assets"))
+        if label:
+            expect(turn.locator(".reply")).to_have_text(label)
+    turn.get_by_role("button", name="Wrong").click()
+    turn.get_by_role("button", name="Correct").click()
+    turn.get_by_label("The right answer").fill("tables")
+    page.keyboard.press("Enter")
+    expect(turn.get_by_role("status")).to_have_text("Correction saved.")
+    row = read_traffic(endpoint.home).iloc[-1]
+    assert (row["text"], row["rating"], row["correction"]) == (tiny_package.ROWS[-1][0], "down", "tables")
 
 
 WATCH = """() => { window.seen = []; new MutationObserver(() => {

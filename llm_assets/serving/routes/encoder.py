@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import orjson
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
-from llm_assets.serving.clients import GONE, patience, unless_gone
+from llm_assets.serving.clients import GONE, off_the_loop, patience, unless_gone
 from llm_assets.serving.encoder_protocol import ClassifyRequest, EmbeddingRequest, Encoding, prepare_encoding
 from llm_assets.serving.guard import PROBE_HEADER
 from llm_assets.serving.protocol import ApiError
@@ -26,17 +28,22 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/v1/embeddings")
     async def embeddings(request: Request, asked: EmbeddingRequest) -> Response:
-        encoding = prepare_encoding(asked, service.served_encoder(), most)
+        encoding = await off_the_loop(request, partial(prepare_encoding, asked, service.served_encoder(), most))
         found = await _encode(service, request, encoding)
-        return JSONResponse(encoding.embeddings(found, asked.encoding_format == "base64"))
+        return _json(encoding.embeddings(found, asked.encoding_format == "base64"))
 
     @routes.post("/v1/classify")
     async def classify(request: Request, asked: ClassifyRequest) -> Response:
-        encoding = prepare_encoding(asked, service.served_encoder(), most)
+        encoding = await off_the_loop(request, partial(prepare_encoding, asked, service.served_encoder(), most))
         found = await _encode(service, request, encoding)
-        return JSONResponse(encoding.classes(found))
+        return _json(encoding.classes(found))
 
     return routes
+
+
+def _json(reply: dict[str, Any]) -> Response:
+    """Numbers of hundreds of texts are many: the other requests wait while they are written."""
+    return Response(orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
 async def _encode(service: Service, request: Request, encoding: Encoding) -> Encoded:

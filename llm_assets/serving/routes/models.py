@@ -37,6 +37,7 @@ def _described(served: Served | ServedEncoder, name: str) -> dict[str, Any]:
         "created": served.loaded_at,
         "owned_by": "llm-assets",
         "digest": served.digest,
+        "kind": "encoder" if isinstance(served, ServedEncoder) else "decoder",
         "task": served.tasks[name][0] if name in served.tasks else None,
         "context": served.model.context,
         "precision": package.get("precision"),
