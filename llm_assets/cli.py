@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from llm_assets import cli_versions
+from llm_assets import cli_versions, huge_pages
 from llm_assets.errors import UserError
 from llm_assets.profile_command import profile
 
@@ -199,6 +199,7 @@ cli_versions.register(app)
 
 def main() -> None:
     """Entry point: a UserError is printed, without a stack trace, and ends the command with 1."""
+    huge_pages.ask()
     try:
         sys.exit(app(standalone_mode=False) or 0)  # the code of a typer.Exit comes back as the result
     except UserError as error:

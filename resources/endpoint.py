@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_assets import huge_pages
 from llm_assets.artifacts import PACKAGE, read_json, write_json
 from llm_assets.errors import UserError
 from llm_assets.serving.config import ServingConfig
@@ -280,7 +281,7 @@ class Endpoint:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd=Path(__file__).resolve().parent.parent,
-                env=os.environ | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"} | _huge_pages(),
+                env=os.environ | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"} | huge_pages.asking(),
             )
         partial = self._pid_file.with_suffix(".partial")
         partial.write_text(str(process.pid), encoding="ascii")
@@ -337,12 +338,3 @@ def _reap(pid: int) -> None:
     """A server that this very process started and that has ended must not stay a zombie."""
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-
-
-def _huge_pages() -> dict[str, str]:
-    """Environment in which glibc asks Linux for pages of 2 MB: a step of decoding reads all weights and the KV cache,
-    and with pages of 4 kB a tenth of its time goes to finding them."""
-    given = os.environ.get("GLIBC_TUNABLES", "")
-    if "glibc.malloc.hugetlb=" in given:
-        return {}
-    return {"GLIBC_TUNABLES": ":".join(filter(None, (given, "glibc.malloc.hugetlb=1")))}

@@ -125,8 +125,8 @@ class IntegerGraph:
         if node.name == self._last:
             self._tokens = "chosen"
             self.names[found] = self._add("Gather", [self.names[found], "logit_rows"], f"{found}/chosen", axis=0)
-            stream = self._stream
-            self.names[stream] = self._add("Gather", [stream, "logit_rows"], f"{stream}/chosen", axis=0)
+            stream = self.names.get(self._stream, self._stream)
+            self.names[self._stream] = self._add("Gather", [stream, "logit_rows"], f"{stream}/chosen", axis=0)
 
     def gate(self, node: onnx.NodeProto, inputs: list[str]) -> None:
         """The gate times a result whose rows are not scaled: then neither are the product's."""

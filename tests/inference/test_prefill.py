@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
 from llm_assets.compression.export import export_package
 from llm_assets.inference.onnx_model import OnnxModel, cache_for
 from llm_assets.inference.prefill import has_integer_products, prefill_graph
+from llm_assets.models.llama import load_model
 
 pytestmark = pytest.mark.skipif(
     not has_integer_products(), reason="a CPU with integer dot products: without, one graph reads and decodes"
 )
 
 
-@pytest.fixture(scope="module", params=["int8", "int4"])
+@pytest.fixture(scope="module", params=[("int8", 2), ("int4", 2), ("int8", 1)], ids=str)
 def package(request, tiny_checkpoint, tmp_path_factory):
+    precision, layers = request.param
+    model = load_model(tiny_checkpoint)
+    assert len(model.model.layers) == 2
+    model.model.layers, model.config.num_hidden_layers = model.model.layers[:layers], layers
+    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("checkpoint"), dirs_exist_ok=True)
+    model.save_pretrained(checkpoint)
     folder = tmp_path_factory.mktemp("package")
-    export_package(tiny_checkpoint, folder, request.param, "finetuned_model")
+    export_package(checkpoint, folder, precision, "finetuned_model")
     return folder
 
 

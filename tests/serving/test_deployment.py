@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from llm_assets import huge_pages
 from llm_assets.artifacts import read_json
 from llm_assets.errors import UserError
 from llm_assets.serving.config import PromotionConfig
@@ -77,3 +80,10 @@ def test_both_are_judged_on_the_same_rows_with_feedback_first(documents):
     rows = rows_to_judge(documents, 4)
     assert rows == rows_to_judge(documents, 4) and len(rows) == 4
     assert rows[0][0] == "multiply two matrices", "people's feedback comes first"
+
+
+@pytest.mark.skipif(not huge_pages.available(), reason="a Linux that gives huge pages to who asks")
+def test_the_server_asks_for_huge_pages(endpoint):
+    endpoint.start()
+    environment = Path(f"/proc/{endpoint.status()['pid']}/environ").read_bytes().split(b"\0")
+    assert any(entry.startswith(b"GLIBC_TUNABLES=") and b"hugetlb=1" in entry for entry in environment)
