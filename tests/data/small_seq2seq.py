@@ -22,8 +22,10 @@ from transformers import (
 )
 
 Pairs = Sequence[tuple[str, str]]
-WORDS = dict(zip("a red small wet dog man child sleeps runs in the park".split(),
-                 "ein rot klein nass hund mann kind ruht rennt im dem garten".split(), strict=True))  # fmt: skip
+WORDS = {
+    "a": "ein", "red": "rot", "small": "klein", "wet": "nass", "dog": "hund", "man": "mann", "child": "kind",
+    "sleeps": "ruht", "runs": "rennt", "in": "im", "the": "dem", "park": "garten",
+}  # fmt: skip
 PREFIXES = ("translate English to German: ", "translate German to English: ")
 WIDTH = 48
 
@@ -43,12 +45,11 @@ def marian(pairs: Pairs, folder: Path) -> tuple[Path, Path]:
         ]
         known = ["</s>", "<unk>", *sorted({piece for side in sides for piece in side} - {"</s>", "<unk>"}), "<pad>"]
         (out / "vocab.json").write_text(json.dumps({piece: number for number, piece in enumerate(known)}))
-        files = [str(out / file) for file in ("source.spm", "target.spm", "vocab.json")]
-        tokenizer = MarianTokenizer(*files)
+        tokenizer = MarianTokenizer(*(str(out / file) for file in ("source.spm", "target.spm", "vocab.json")))
         pad = len(known) - 1
         model = MarianMTModel(MarianConfig(
-            vocab_size=len(known), pad_token_id=pad, eos_token_id=0, decoder_start_token_id=pad, forced_eos_token_id=None,
-            **_shape(),
+            vocab_size=len(known), pad_token_id=pad, eos_token_id=0, decoder_start_token_id=pad,
+            forced_eos_token_id=None, **_shape(),
         ))  # fmt: skip
         _learn(model, [_example(tokenizer, one, other) for one, other in way], out, tokenizer)
         made.append(out)
@@ -127,7 +128,8 @@ def _shape() -> dict[str, Any]:
         for side in ("encoder", "decoder")
         for name, value in (("layers", 2), ("attention_heads", 4), ("ffn_dim", 2 * WIDTH))
     }
-    return {"d_model": WIDTH, "max_position_embeddings": 64, "dropout": 0.0, "attention_dropout": 0.0, **sides}
+    rest = {"scale_embedding": True, "init_std": WIDTH**-0.5, "dropout": 0.0, "attention_dropout": 0.0}
+    return {"d_model": WIDTH, "max_position_embeddings": 64, **rest, **sides}
 
 
 def _pieces(texts: Sequence[str], path: Path) -> list[str]:
@@ -136,8 +138,8 @@ def _pieces(texts: Sequence[str], path: Path) -> list[str]:
 
     with path.open("wb") as stream:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts), model_writer=stream, vocab_size=60, hard_vocab_limit=False, model_type="bpe",
-            minloglevel=2,
+            sentence_iterator=iter(texts), model_writer=stream, model_type="bpe", vocab_size=150,
+            hard_vocab_limit=False, minloglevel=2,
         )  # fmt: skip
     found = sentencepiece.SentencePieceProcessor(model_file=str(path))
     return [found.id_to_piece(number) for number in range(found.get_piece_size())]

@@ -115,18 +115,18 @@ def test_checkpoints_of_every_family_go_there_and_back(family, tmp_path) -> None
             back_translate(["a dog"], settings(folders, languages=("xx", asked["languages"][1])), tmp_path / "cache")
 
 
-@pytest.mark.parametrize("family", ["nllb", "t5"])
-def test_ctranslate2_of_one_checkpoint_for_both_ways(family, tmp_path) -> None:
+def test_ctranslate2_of_one_checkpoint_for_both_ways(tmp_path) -> None:
     pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed")
     from ctranslate2.converters import TransformersConverter
 
-    build_family, asked = FAMILIES[family]
+    build_family, asked = FAMILIES["nllb"]
     torch_setup(7, 1)
     torch.manual_seed(0)
     (tmp_path / "model").mkdir()
     folder, _ = build_family([(text, other_words(text)) for text in TEXTS], tmp_path / "model")
-    copied = [name for name in ("tokenizer.json", "tokenizer_config.json") if (folder / name).is_file()]
-    TransformersConverter(str(folder), copy_files=copied).convert(tmp_path / "converted")
+    TransformersConverter(str(folder), copy_files=["tokenizer.json", "tokenizer_config.json"]).convert(
+        tmp_path / "converted"
+    )
     config = settings((tmp_path / "converted",) * 2, **asked)
     assert load_translator(config, "forward")(TEXTS) == [other_words(text) for text in TEXTS]
     assert back_translate(TEXTS, config, tmp_path / "cache") == TEXTS
