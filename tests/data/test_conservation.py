@@ -28,7 +28,8 @@ def dirty(pairs: list[tuple[str, str]], seed: int) -> list[tuple[str | None, str
         extra: dict[float, tuple[str | None, str | None]] = {
             0.05: (text.upper(), label), 0.1: (f"{text} please", label), 0.15: (None, label), 0.2: (text[:4], label),
             0.25: (f"secret {text}", None), 0.3: (f"{text} write to me@b.org about it again", label.upper()),
-            0.4: (f"recieve {text}", other), 0.45: ("Das ist ein Satz, der hier ganz sicher nicht bleiben darf.", label),
+            0.4: (f"recieve {text}", other),
+            0.45: ("Das ist ein Satz, der hier ganz sicher nicht bleiben darf.", label),
         }  # fmt: skip
         drawn = draw.random()
         rows += [row for limit, row in extra.items() if limit - 0.05 <= drawn < limit]
