@@ -128,6 +128,7 @@ def _summary(
             "rejected_share": rejects / max(rows + rejects, 1),
             "documents_per_second": round(rows / max(seconds, 1e-9), 1),
             "acquired_at": started.isoformat(timespec="seconds"),
+            **_tidy_metrics(counts),
         },
         bars={
             "Documents per label": dict(labels.most_common(30)),
@@ -142,7 +143,24 @@ def _summary(
         + [
             {"uri": row["uri"], "label": f"rejected: {reason}", "text": f"{row['detail']} | {row['text'][:120]}"}
             for reason, row in sorted(picture.rejects.items())[:SAMPLES]
+        ]
+        + [
+            {"uri": f"{count.name}, {step.step}", "label": one["what"], "text": f"{one['before']} → {one['after']}"}
+            for count in counts
+            for step in count.tidy
+            for one in step.samples[:SAMPLES]
         ],
         note="Text as it was found, markup and all. What could not be read is in `rejected.parquet`, with the reason; "
         "what is thrown out for what it says, and why, is in cleaned_documents.",
     )
+
+
+def _tidy_metrics(counts: list[Count]) -> dict[str, float]:
+    """Of each step over tables: rows in and kept, cells changed, seconds; all sources together."""
+    found: Counter[str] = Counter()
+    for step in (step for count in counts for step in count.tidy):
+        found[f"tidy_{step.step}_in"] += step.rows_in
+        found[f"tidy_{step.step}_kept"] += step.rows_out
+        found[f"tidy_{step.step}_changed"] += step.changed
+        found[f"tidy_{step.step}_seconds"] += round(step.seconds, 2)  # type: ignore[assignment]
+    return dict(found)

@@ -117,7 +117,7 @@ def _standard(columns: Mapping[str, Column]) -> Iterator[dict[str, Any]]:
         shown = ", ".join(f"`{policy['column']}` ({changes:,})" for policy, changes in policies)
         yield _suggest(
             "Bring the columns into standard forms",
-            f"Values that `llm-assets tidy-table` then changes: {shown}.",
+            f"Values that `llm-assets tidy-table` then changes, as does a source with the same under `tidy`: {shown}.",
             max(min(changes, columns[policy["column"]]["rows"]) for policy, changes in policies),
             {"table": {"standardise": [policy for policy, _ in policies]}},
         )

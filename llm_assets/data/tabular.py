@@ -29,15 +29,35 @@ class StepReport:
     samples: list[dict[str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Tidied:
+    """table: the rows that stay; numbers: their numbers as read; gone: number of each other -> (reason, detail)."""
+
+    table: pa.Table
+    numbers: list[int]
+    gone: dict[int, tuple[str, str]]
+    reports: list[StepReport]
+
+
 def tidy_table(table: pa.Table, config: TableConfig, root: Path) -> tuple[pa.Table, pa.Table, list[StepReport]]:
     """(kept, rejected, reports). `rejected` has the rows as they were read, with `reason` and `detail`; both together
     are exactly the rows of `table`. root: where a relative path of a history starts."""
     import pyarrow as pa
 
-    numbers = list(range(table.num_rows))  # of the rows that are left, as read
+    tidied = tidy_rows(table, config, root)
+    order = sorted(tidied.gone)
+    rejected = table.take(pa.array(order, pa.int64()))
+    rejected = rejected.append_column("reason", pa.array([tidied.gone[row][0] for row in order], pa.string()))
+    rejected = rejected.append_column("detail", pa.array([tidied.gone[row][1] for row in order], pa.string()))
+    return tidied.table, rejected, tidied.reports
+
+
+def tidy_rows(table: pa.Table, config: TableConfig, root: Path) -> Tidied:
+    """`tidy_table`, with the number of each row. Raises RuntimeError where a row would be lost."""
+    rows = table.num_rows
+    numbers = list(range(rows))  # of the rows that are left, as read
     gone: dict[int, tuple[str, str]] = {}
     reports: list[StepReport] = []
-    original = table
 
     def note(step: str, before: int, changed: int, started: float, text: str, samples: list[dict[str, str]]) -> None:
         seconds = time.perf_counter() - started
@@ -71,15 +91,9 @@ def tidy_table(table: pa.Table, config: TableConfig, root: Path) -> tuple[pa.Tab
         numbers = [number for row, number in enumerate(numbers) if row not in linked.dropped]
         text = f"{linked.compared:,} pairs compared, {len(linked.groups):,} groups"
         note("deduplicate", before, len(linked.dropped), started, text, [])
-    order = sorted(gone)
-    rejected = original.take(pa.array(order, pa.int64()))
-    rejected = rejected.append_column("reason", pa.array([gone[row][0] for row in order], pa.string()))
-    rejected = rejected.append_column("detail", pa.array([gone[row][1] for row in order], pa.string()))
-    if table.num_rows + rejected.num_rows != original.num_rows:
-        raise RuntimeError(
-            f"rows were lost: {original.num_rows} in, {table.num_rows} kept, {rejected.num_rows} rejected"
-        )
-    return table, rejected, reports
+    if len(numbers) != table.num_rows or table.num_rows + len(gone) != rows:
+        raise RuntimeError(f"rows were lost: {rows} in, {table.num_rows} kept, {len(gone)} rejected")
+    return Tidied(table, numbers, gone, reports)
 
 
 def tidy_file(path: Path, out: Path, rejected: Path | None, config: TableConfig) -> list[StepReport]:

@@ -12,13 +12,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from document_tables import captions, table
 from small_marian import build, plain, save, train
+from small_seq2seq import FAMILIES, other_words
 
 from llm_assets.data.augment import augment_table
 from llm_assets.data.augment.config import AugmentConfig, BackTranslation, FilterConfig
 from llm_assets.data.augment.run import augment_state
-from llm_assets.data.augment.translate import back_translate
+from llm_assets.data.augment.translate import back_translate, load_translator
 from llm_assets.errors import UserError
 from llm_assets.inference import torch_setup
 
@@ -93,6 +95,41 @@ def test_ctranslate2_says_what_the_checkpoint_says(tiny, tmp_path) -> None:
     assert ctranslate2.contains_model(str(folders[0]))
     expected = back_translate(TEXTS, settings(tiny), tmp_path / "one")
     assert back_translate(TEXTS, settings(tuple(folders)), tmp_path / "two") == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_checkpoints_of_every_family_go_there_and_back(family, tmp_path) -> None:
+    """Word for word into other words, and back to the text; asked for the other way round it is not."""
+    build_family, asked = FAMILIES[family]
+    torch_setup(7, 1)
+    torch.manual_seed(0)
+    (tmp_path / "model").mkdir()
+    folders = build_family([(text, other_words(text)) for text in TEXTS], tmp_path / "model")
+    config = settings(folders, **asked)
+    assert load_translator(config, "forward")(TEXTS) == [other_words(text) for text in TEXTS]
+    assert back_translate(TEXTS, config, tmp_path / "cache") == TEXTS
+    turned = settings(folders[::-1], **{name: value[::-1] for name, value in asked.items()})
+    assert back_translate(TEXTS, turned, tmp_path / "cache") != TEXTS
+    if "languages" in asked:
+        with pytest.raises(UserError, match="knows no language 'xx'"):
+            back_translate(["a dog"], settings(folders, languages=("xx", asked["languages"][1])), tmp_path / "cache")
+
+
+def test_ctranslate2_of_one_checkpoint_for_both_ways(tmp_path) -> None:
+    pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed")
+    from ctranslate2.converters import TransformersConverter
+
+    build_family, asked = FAMILIES["nllb"]
+    torch_setup(7, 1)
+    torch.manual_seed(0)
+    (tmp_path / "model").mkdir()
+    folder, _ = build_family([(text, other_words(text)) for text in TEXTS], tmp_path / "model")
+    TransformersConverter(str(folder), copy_files=["tokenizer.json", "tokenizer_config.json"]).convert(
+        tmp_path / "converted"
+    )
+    config = settings((tmp_path / "converted",) * 2, **asked)
+    assert load_translator(config, "forward")(TEXTS) == [other_words(text) for text in TEXTS]
+    assert back_translate(TEXTS, config, tmp_path / "cache") == TEXTS
 
 
 def test_a_folder_without_a_model_is_named(tmp_path) -> None:

@@ -34,11 +34,21 @@ class CutMix(Section):
 
 
 class BackTranslation(Section):
-    """Into another language and back (Sennrich, Haddow and Birch 2016), by two checkpoints of one's own."""
+    """Into another language and back (Sennrich, Haddow and Birch 2016), by checkpoints of one's own."""
 
     kind: Literal["back_translation"] = "back_translation"
     forward: str = Field(description="folder of a seq2seq checkpoint (transformers) or of a CTranslate2 model")
-    back: str = Field(description="the same, of the way back")
+    back: str = Field(description="the same, of the way back; may be the same folder")
+    languages: tuple[str, str] | None = Field(
+        default=None,
+        description="of a checkpoint of many languages (NLLB, M2M100, mBART), its codes of the texts' language and of "
+        "the other: [eng_Latn, deu_Latn]",
+    )
+    prefixes: tuple[str, str] | None = Field(
+        default=None,
+        description="of a checkpoint that is told in words what to do (T5), what stands before a text there and back: "
+        "['translate English to German: ', 'translate German to English: ']",
+    )
     batch_size: int = Field(default=32, ge=1, description="texts translated together")
     beams: int = Field(default=1, ge=1, le=16, description="beam width; 1 is greedy")
     max_tokens: int = Field(default=192, ge=8, description="tokens of a translation at most")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from llm_assets.artifacts import (
     DOCUMENTS,
@@ -32,7 +32,7 @@ from llm_assets.data.augment.mix import CutMixer
 from llm_assets.data.augment.paraphrase import paraphrase_texts
 from llm_assets.data.augment.survey import Survey, survey, train_batches
 from llm_assets.data.augment.tally import Tally
-from llm_assets.data.augment.translate import Translate, back_translate, model_folder
+from llm_assets.data.augment.translate import Translate, Way, back_translate, model_folder
 from llm_assets.data.rows import TableWriter, documents_table, rejected_table
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def augment_state(config: AugmentConfig) -> str:
     found = []
     for operation in config.operations:
         if isinstance(operation, BackTranslation):
-            found += [folder_digest(model_folder(operation, way)) for way in ("forward", "back")]
+            found += [folder_digest(model_folder(operation, way)) for way in get_args(Way)]
     if config.synonyms.wordnet:
         found.append(folder_digest(Path(config.synonyms.wordnet).expanduser()))
     return " ".join(found)
@@ -135,7 +135,7 @@ class _Tools:
     check: LabelCheck
     cache: Path
     paraphrases: dict[tuple[int, str, int], str | None] = field(default_factory=dict)
-    loaded: dict[int, dict[Path, Translate]] = field(default_factory=dict)
+    loaded: dict[int, dict[Way, Translate]] = field(default_factory=dict)
 
     def ask_models(self, drafts: Sequence[Draft], tally: Tally) -> None:
         """Fill in the texts of back translation and paraphrase, each operation's texts of a batch together."""

@@ -96,8 +96,8 @@ def _taken_back(
 
 
 def history_state(history: Path) -> str:
-    """The hash of a history: part of what cleaned documents are computed from."""
+    """The hash of a history: part of what the documents are computed from."""
     try:
         return hashlib.sha256(history.read_bytes()).hexdigest()[:24]
     except OSError as error:
-        raise UserError(f"data.clean.openrefine: {history} cannot be read ({error.strerror})") from None
+        raise UserError(f"the operation history {history} cannot be read ({error.strerror})") from None

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,8 +108,12 @@ def _read_json(stream: TextIO, path: Path, part: int) -> Iterator[Table]:
         rows.append(row)
     # The columns are known only at the end: a late line may have a new one.
     for start in range(0, max(len(rows), 1), part):
-        piece = rows[start : start + part]
-        yield table_of({name: [_cell(row.get(name)) for row in piece] for name in names}, start)
+        yield record_part(rows[start : start + part], names, start)
+
+
+def record_part(rows: Sequence[Mapping[str, Any]], names: Iterable[str], start: int = 0) -> Table:
+    """Rows by column name as a table of cell values."""
+    return table_of({name: [_cell(row.get(name)) for row in rows] for name in names}, start)
 
 
 def _read_parquet(path: Path, part: int) -> Iterator[Table]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from llm_assets.config import Section
+from llm_assets.data.table_config import TableConfig
 
 Split = Literal["train", "validation", "test", "canary"]
 MIB = 2**20
@@ -79,6 +80,11 @@ class Files(Columns):
     )
     on_bad_rows: Literal["reject", "fail"] = Field(
         default="reject", description="a row that cannot be read goes to rejected.parquet, or stops the acquisition"
+    )
+    tidy: TableConfig | None = Field(
+        default=None,
+        description="what is done to the rows of these tables, all files together, before they are documents; the keys "
+        "are those of `data.table`. The rows are then in memory",
     )
     max_row_bytes: int = Field(default=16 * MIB, ge=1024, description="longer lines and texts are rejected")
     max_file_bytes: int = Field(default=64 * 1024 * MIB, ge=1, description="of one file, unpacked")

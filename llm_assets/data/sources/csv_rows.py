@@ -26,7 +26,8 @@ def read_csv(path: Path, uri: str, source: Files, tabs: bool) -> Iterator[Found]
             feed, strict=True, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
         )
 
-    header, wanted = source.columns, named_columns(source)
+    header, named = source.columns, named_columns(source)
+    wanted = header if header and source.tidy else named
     places = _places(path, header, wanted) if header else []
     limit = csv.field_size_limit(source.max_row_bytes)
     try:
@@ -55,7 +56,8 @@ def read_csv(path: Path, uri: str, source: Files, tabs: bool) -> Iterator[Found]
             if not row:
                 continue
             if header is None:
-                header, places = row, _places(path, row, wanted)
+                header, wanted = row, row if source.tidy else named
+                places = _places(path, header, wanted)
                 continue
             number += 1
             if len(row) == len(header):

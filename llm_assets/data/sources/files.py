@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from llm_assets.artifacts import Progress, no_progress
+from llm_assets.data.openrefine.documents import history_state
 from llm_assets.data.sources.config import Files
 from llm_assets.data.sources.csv_rows import read_csv
 from llm_assets.data.sources.found import Found
@@ -19,9 +20,8 @@ from llm_assets.data.sources.tables import read_json, read_jsonl, read_parquet
 from llm_assets.data.sources.warc import read_warc
 from llm_assets.errors import UserError
 
-FORMATS = (
-    ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md", ".html", ".htm", ".warc", ".wet"
-)  # fmt: skip
+TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+FORMATS = (*TABLES, ".txt", ".md", ".html", ".htm", ".warc", ".wet")
 
 
 def read_files(source: Files, root: Path, progress: Progress = no_progress) -> Iterator[Found]:
@@ -32,6 +32,9 @@ def read_files(source: Files, root: Path, progress: Progress = no_progress) -> I
     """
     paths = find_files(source, root)
     formats = {path: file_format(path) for path in paths}  # all are known before the first is read
+    for path in paths if source.tidy else ():
+        if formats[path] not in TABLES:
+            raise UserError(f"{path}: no table, so `tidy` has nothing to do; it takes {', '.join(TABLES)}")
     done = 0
     for markup, group in groupby(paths, key=lambda path: formats[path] in (".html", ".htm")):
         files = list(group)
@@ -54,7 +57,10 @@ def read_files(source: Files, root: Path, progress: Progress = no_progress) -> I
 
 def files_state(source: Files, root: Path) -> str:
     """Digest of the contents (known ones by size and time of change); the paths are in the recipe."""
-    return ",".join(file_digest(path) for path in find_files(source, root))
+    found = [file_digest(path) for path in find_files(source, root)]
+    if source.tidy and source.tidy.openrefine:
+        found.append(history_state(root / source.tidy.openrefine))
+    return ",".join(found)
 
 
 def file_digest(path: Path) -> str:

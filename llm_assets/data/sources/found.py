@@ -23,7 +23,7 @@ class Found(NamedTuple):
 
     text: of a document a string (or None: the row is there, its text is not); of a reject what there is to show.
     id: only where the source names its rows itself; by default it follows from source and uri.
-    source, licence, split: only where they differ from row to row.
+    source, licence, split: only where they differ from row to row. steps: what it went through in the source.
     """
 
     uri: str
@@ -36,6 +36,7 @@ class Found(NamedTuple):
     source: str | None = None
     licence: str | None = None
     split: str | None = None
+    steps: tuple[str, ...] = ()
 
 
 class Batch(NamedTuple):
@@ -53,7 +54,7 @@ def batches(
     rejected: list[tuple[Any, ...]] = []
     characters = 0
     for item in found:
-        uri, text, label, fetched_at, reason, detail, name, own_source, own_licence, own_split = item
+        uri, text, label, fetched_at, reason, detail, name, own_source, own_licence, own_split, steps = item
         origin = own_source or source
         data = b""
         if reason is None:
@@ -77,14 +78,15 @@ def batches(
         shared = (label, own_split or split, origin, _plain(uri), own_licence or licence, fetched_at)
         if reason is None:
             digest = hashlib.sha256(data).hexdigest()[:16]
-            documents.append((name or document_id(origin, uri), text, *shared, digest))
+            documents.append((name or document_id(origin, uri), text, *shared, digest, steps))
             characters += len(data)
         else:
             shown = _plain(text if isinstance(text, str) else "" if text is None else repr(text)[:SHOWN_CHARACTERS])
             shown = shown[:SHOWN_CHARACTERS]
             digest = hashlib.sha256(shown.encode()).hexdigest()[:16]
             shared = (None, *shared[1:])
-            rejected.append((name or document_id(origin, uri), shown, *shared, digest, reason, _plain(detail or "")))
+            said = (digest, steps, reason, _plain(detail or ""))
+            rejected.append((name or document_id(origin, uri), shown, *shared, *said))
         if len(documents) + len(rejected) >= BATCH_ROWS or characters >= BATCH_CHARACTERS:
             yield _batch(documents, rejected)
             documents, rejected, characters = [], [], 0
@@ -92,7 +94,20 @@ def batches(
         yield _batch(documents, rejected)
 
 
-COLUMNS = ("id", "text", "label", "split", "source", "uri", "licence", "fetched_at", "content_hash", "reason", "detail")
+COLUMNS = (
+    "id",
+    "text",
+    "label",
+    "split",
+    "source",
+    "uri",
+    "licence",
+    "fetched_at",
+    "content_hash",
+    "steps",
+    "reason",
+    "detail",
+)
 
 
 def _batch(documents: list[tuple[Any, ...]], rejected: list[tuple[Any, ...]]) -> Batch:
@@ -106,7 +121,7 @@ def _record_batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBa
     empty_lists: list[list[str]] = [[]] * len(rows)
     arrays = []
     for field in schema:
-        if field.name in ("parents", "steps"):
+        if field.name == "parents" or not rows:
             arrays.append(pa.array(empty_lists, type=field.type))
         elif field.name in columns:
             arrays.append(pa.array(columns[field.name], type=field.type))

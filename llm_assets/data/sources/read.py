@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from llm_assets.artifacts import Progress, no_progress
 from llm_assets.data.sources.config import Feedback, Files, HuggingFace, InstalledPackages, Source, Web
 from llm_assets.data.sources.found import Batch, Found, batches
+from llm_assets.data.tabular import StepReport
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ PROJECT = Path(__file__).resolve().parent.parent.parent.parent
 
 @dataclass
 class Count:
-    """What came of one source: all that was found is a document or a reject."""
+    """What came of one source: all that was found is a document or a reject.
+
+    unreadable: rejects but those of the source's own `tidy`, of whose steps there is a report each.
+    """
 
     name: str
     found: int = 0
@@ -31,6 +35,8 @@ class Count:
     seconds: float = 0.0
     rejected: Counter[str] = field(default_factory=Counter)
     first_reject: str = ""
+    unreadable: int = 0
+    tidy: list[StepReport] = field(default_factory=list)
 
     @property
     def rejects(self) -> int:
@@ -53,7 +59,7 @@ def read_source(
     limit = source.max_row_bytes if isinstance(source, Files) else None
     licence, split = getattr(source, "licence", "unknown"), getattr(source, "split", None)
     stream = batches(
-        _counted(_found(source, home, root, progress), count),
+        _counted(_found(source, home, root, progress, count), count),
         source=source.kind,
         licence=licence,
         split=split,
@@ -62,7 +68,7 @@ def read_source(
     started = time.perf_counter()
     for batch in stream:
         _add(count, batch)
-        if count.first_reject and isinstance(source, Files) and source.on_bad_rows == "fail":
+        if count.unreadable and isinstance(source, Files) and source.on_bad_rows == "fail":
             raise UserError(f"{count.first_reject}; correct or remove it (on_bad_rows is `fail`)")
         count.seconds += time.perf_counter() - started
         yield batch
@@ -78,7 +84,7 @@ def value_counts(batch: pa.RecordBatch, column: str) -> dict[str, int]:
     return {item["values"] or "(none)": item["counts"] for item in pc.value_counts(batch[column]).to_pylist()}
 
 
-def _found(source: Source, home: Path, root: Path, progress: Progress) -> Iterator[Found]:
+def _found(source: Source, home: Path, root: Path, progress: Progress, count: Count) -> Iterator[Found]:
     if isinstance(source, InstalledPackages):
         from llm_assets.data.sources.packages import read_packages
 
@@ -89,8 +95,10 @@ def _found(source: Source, home: Path, root: Path, progress: Progress) -> Iterat
         return read_feedback(source, home)
     if isinstance(source, Files):
         from llm_assets.data.sources.files import read_files
+        from llm_assets.data.sources.tidied import tidied
 
-        return read_files(source, root, progress)
+        found = read_files(source, root, progress)
+        return tidied(found, source, root, count.tidy) if source.tidy else found
     if isinstance(source, HuggingFace):
         from llm_assets.data.sources.huggingface import read_huggingface
 
@@ -117,6 +125,7 @@ def _add(count: Count, batch: Batch) -> None:
     count.characters += pc.sum(pc.utf8_length(batch.documents["text"])).as_py() or 0
     if batch.rejected.num_rows:
         count.rejected.update(value_counts(batch.rejected, "reason"))
+        count.unreadable += pc.sum(pc.equal(pc.list_value_length(batch.rejected["steps"]), 0)).as_py()
         if not count.first_reject:
             count.first_reject = f"{batch.rejected['uri'][0]}: {batch.rejected['detail'][0]}"
 
@@ -129,8 +138,8 @@ def _hold_share(source: Source, count: Count) -> None:
         raise UserError(
             f"data.sources.{count.name}: none of {rows:,} rows can be used ({reasons}). The first: {count.first_reject}"
         )
-    if count.rejects > share * rows:
+    if count.unreadable > share * rows:
         raise UserError(
-            f"data.sources.{count.name}: {count.rejects:,} of {rows:,} rows cannot be used ({reasons}), more than "
+            f"data.sources.{count.name}: {count.unreadable:,} of {rows:,} rows cannot be used ({reasons}), more than "
             f"max_rejected_share = {share:g} allows. The first: {count.first_reject}. Correct them, or raise the share"
         )

@@ -23,7 +23,7 @@ def read_jsonl(path: Path, uri: str, source: Files) -> Iterator[Found]:
     import orjson
 
     text_column, label_column, date_column = source.text_column, source.label_column, source.date_column
-    wanted = named_columns(source)
+    wanted = [] if source.tidy else named_columns(source)
     marks = [json.dumps(column).encode() for column in wanted]
     for number, line, whole in lines(utf8_chunks(path, source), source.max_row_bytes):
         place = f"{uri}#{number}"
@@ -53,6 +53,8 @@ def read_jsonl(path: Path, uri: str, source: Files) -> Iterator[Found]:
                 continue
         if type(value) is not dict:
             yield unreadable(place, line, "json", f"line {number}: must be a JSON object, it is {type(value).__name__}")
+        elif source.tidy:
+            yield from_record(place, value, source)
         elif text_column not in value or (label_column or text_column) not in value:
             yield unreadable(place, line, "column", f"line {number}: {missing_column(wanted, list(value))}")
         elif date_column is not None:
@@ -111,10 +113,11 @@ def read_parquet(path: Path, uri: str, source: Files) -> Iterator[Found]:
     """Rows of a Parquet file, a record batch at a time."""
     import pyarrow as pa
 
-    wanted, number = named_columns(source), 0
+    number = 0
     try:
         file = open_table(path)
         names = file.schema_arrow.names
+        wanted = names if source.tidy else named_columns(source)
         for column in wanted:
             if column not in names:
                 raise UserError(f"{path}: {missing_column([column], names)}")
@@ -129,6 +132,13 @@ def read_parquet(path: Path, uri: str, source: Files) -> Iterator[Found]:
 
 
 def from_record(uri: str, record: Mapping[str, Any], source: Columns) -> Found:
+    """The columns that a source names, of one row; the whole row as it is where `tidy` is still to look at it."""
+    if isinstance(source, Files) and source.tidy:
+        return Found(uri, record)
+    return document_of(uri, record, source)
+
+
+def document_of(uri: str, record: Mapping[str, Any], source: Columns) -> Found:
     """The columns that a source names, of one row."""
     try:
         text = record[source.text_column]
