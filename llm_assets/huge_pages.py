@@ -1,8 +1,9 @@
-"""Memory in pages of 2 MB, where Linux gives them to who asks: decoding is a tenth faster, large training steps a third.
+"""Memory in pages of 2 MB, where Linux gives them to who asks: decoding is a tenth faster, large training
+steps a third.
 
-A decoder reads all its weights and its KV cache in every step, and each page has to be found. Tensors of more than 32 MB
-go back to the system when they are freed, and each page of the next one costs a fault. glibc's malloc asks for huge pages
-when it is told to before a process starts; other systems' takes no notice.
+A decoder reads all its weights and its KV cache in every step, and each page has to be found. Tensors of more than
+32 MB go back to the system when they are freed, and each page of the next one costs a fault. glibc's malloc asks for
+huge pages when it is told to before a process starts; other systems' takes no notice.
 """
 
 from __future__ import annotations

@@ -125,8 +125,8 @@ def _share_embedding(model: onnx.ModelProto) -> None:
 
 
 def _take_scale(model: onnx.ModelProto) -> float:
-    """What attention multiplies its scores by (1 / sqrt(head_dim)); it multiplies by 1 from now on. With any other factor
-    onnxruntime copies all keys in every step, where one query could be multiplied with them as they lie."""
+    """What attention multiplies its scores by (1 / sqrt(head_dim)); it multiplies by 1 from now on. With any other
+    factor onnxruntime copies all keys in every step, where one query could be multiplied with them as they lie."""
     scales = [entry for node in _attentions(model) for entry in node.attribute if entry.name == "scale"]
     found = scales[0].f
     for entry in scales:
