@@ -78,7 +78,7 @@ def distilled_model(job: Job) -> Summary:
     inputs=("aligned_model", "cleaned_documents", "prompt_library"),
     config=("compression.quantization", "compression.max_new_tokens", "seed", "threads"),
     kinds={"onnx"},
-    code_version="2",
+    code_version="3",
     seconds=8,
 )
 def quantized_model(job: Job) -> Summary:

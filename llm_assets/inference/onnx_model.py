@@ -21,6 +21,7 @@ from llm_assets.inference.session import open_session
 
 MODEL = "model.onnx"
 FORMAT = 3  # of package.json and the graph
+OLD = 2  # still read, for rollbacks: its graph reads prompts too, more slowly
 SLOWER = ("SkipLayerNormFusion",)  # joins sum and norm into a node that takes longer than both
 
 
@@ -38,7 +39,7 @@ class OnnxModel:
         if missing:
             raise UserError(f"{folder} is not a model package: {', '.join(missing)} missing. Export one again.")
         self.package: dict[str, Any] = read_json(folder / PACKAGE)
-        if self.package.get("format") != FORMAT:
+        if self.package.get("format") not in (OLD, FORMAT):
             raise UserError(
                 f"{folder} is a package of format {self.package.get('format')}, not {FORMAT}. Export it again."
             )
@@ -49,7 +50,8 @@ class OnnxModel:
         self.layers = int(self.package["layers"])
         self._kv_heads, self._head_dim = int(self.package["kv_heads"]), int(self.package["head_dim"])
         self._decoder = _Rows(open_session(folder / MODEL, threads, SLOWER))
-        graph = prefill_graph(folder / MODEL) if has_integer_products() else None
+        new = self.package["format"] == FORMAT and has_integer_products()
+        graph = prefill_graph(folder / MODEL) if new else None
         self._reader = _Rows(open_session(graph, threads, SLOWER)) if graph else self._decoder
 
     @property

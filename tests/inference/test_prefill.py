@@ -7,7 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
+from llm_assets.artifacts import PACKAGE, read_json, write_json
 from llm_assets.compression.export import export_package
+from llm_assets.errors import UserError
 from llm_assets.inference.onnx_model import OnnxModel, cache_for
 from llm_assets.inference.prefill import has_integer_products, prefill_graph
 from llm_assets.models.llama import load_model
@@ -51,3 +53,15 @@ def test_a_package_in_full_precision_needs_no_second_graph(tiny_checkpoint, tmp_
     assert prefill_graph(tmp_path / "model.onnx") is None
     model = OnnxModel(tmp_path, threads=1)
     assert model._reader is model._decoder
+
+
+def test_a_package_of_the_format_before_is_still_read(tiny_checkpoint, tmp_path):
+    export_package(tiny_checkpoint, tmp_path, "int8", "finetuned_model")
+    package = read_json(tmp_path / PACKAGE)
+    write_json(package | {"format": 2}, tmp_path / PACKAGE)
+    model = OnnxModel(tmp_path, threads=1)
+    assert model._reader is model._decoder
+    assert model.read_prompts(cache_for(model, 1, 64), [[5, 6, 7]]).shape == (1, model.vocab)
+    write_json(package | {"format": 1}, tmp_path / PACKAGE)
+    with pytest.raises(UserError, match="of format 1, not 3"):
+        OnnxModel(tmp_path)
