@@ -36,10 +36,11 @@ class ReplyText:
         if not piece:
             return ""
         self._ids.clear()
-        start = max(0, len(self.text) - max((len(stop) for stop in self.stop), default=0))
-        self.text += piece
         if not self.stop:
+            self.text += piece
             return self._send(len(self.text))
+        start = max(0, len(self.text) - max(map(len, self.stop)))
+        self.text += piece
         found = [at for stop in self.stop if (at := self.text.find(stop, start)) >= 0]
         if found:
             self.text, self.stopped = self.text[: min(found)], True
