@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from document_tables import captions, table
+from document_tables import captions, of_texts, table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -34,17 +34,17 @@ def grams(text: str, size: int) -> set[tuple[str, ...]]:
 
 def test_contaminated_train_rows_go() -> None:
     held = "how many pumps does the station at the river need when the water rises by two metres in a day"
-    evaluation = evaluation_ngrams(table([(held, None)]).to_batches(), 8)
+    evaluation = evaluation_ngrams(of_texts([held]).to_batches(), 8)
     texts = [
         f"Question: {held.upper()}? Answer: nine.",
         "Quite another text of the train split, about pumps and rivers.",
     ]
     step = decontaminate_step(evaluation, DecontaminateConfig(enabled=True, ngram=8))
-    kept, rejected, _ = apply_steps([step], table([(text, None) for text in texts]))
+    kept, rejected, _ = apply_steps([step], of_texts(texts, split="train"))
     assert kept["text"].to_pylist() == texts[1:]
     assert rejected["reason"].to_pylist() == ["contaminated"]
     assert "1.00 of the 8-grams" in rejected["detail"][0].as_py()
-    assert apply_steps([step], table([(text, None) for text in texts], split="test"))[0].num_rows == 2
+    assert apply_steps([step], of_texts(texts, split="test"))[0].num_rows == 2
 
 
 def test_own_held_out_texts_are_not_trained_on() -> None:
@@ -83,7 +83,7 @@ def test_what_goes_is_what_shares_enough_with_some_text(
         (np.arange(first, min(first + size, len(texts))) * 3, column.slice(first, size))
         for first in range(0, len(texts), size)
     ]
-    evaluation = evaluation_ngrams(table([(text, None) for text in held]).to_batches(max_chunksize=size), ngram)
+    evaluation = evaluation_ngrams(of_texts(held).to_batches(max_chunksize=size), ngram)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(contamination, "BITMAP_BITS", 12)  # so that it lets others through
         found = contaminated(lambda: batches, evaluation, config, Path(folder), most)
@@ -94,7 +94,7 @@ def test_what_goes_is_what_shares_enough_with_some_text(
 def test_cleaning_writes_the_same_whatever_fits_into_memory(real_data: Path, tmp_path: Path) -> None:
     texts, rng = captions(real_data, "val.en"), random.Random(3)
     joined = [f"{text} {rng.choice(texts)} {rng.choice(texts)}" for text in texts]
-    raw = table([(text, None) for text in joined], split=None)
+    raw = of_texts(joined)
     config = {"near_duplicates": {"enabled": False}, "decontaminate": {"enabled": True, "ngram": 5, "threshold": 0.3}}
     digests = []
     for most in (contamination.MOST, 300):
@@ -121,7 +121,7 @@ def test_memory_does_not_grow_with_the_evaluation_texts(tmp_path: Path) -> None:
     for blocks in (4, 16):
         folder = tmp_path / str(blocks)
         folder.mkdir()
-        held = (table([(text, None) for text in some(block)]).to_batches()[0] for block in range(blocks))
+        held = (of_texts(some(block)).to_batches()[0] for block in range(blocks))
         train = [(np.arange(200) + 200 * block, pa.array(some(block + 2))) for block in range(4)]
         with (folder / "grams").open("w+b") as grams_file, pytest.MonkeyPatch.context() as patched:
             patched.setattr(contamination, "BITMAP_BITS", 20)

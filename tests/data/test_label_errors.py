@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from document_tables import ag_news, banking, sms, table
+from document_tables import ag_news, banking, of_texts, sms, table
 
 from llm_assets.artifacts import read_table, write_table
-from llm_assets.data.clean import clean_documents
+from llm_assets.data.clean import clean_documents, clean_table
+from llm_assets.data.clean_config import LabelErrorsConfig
 from llm_assets.data.config import CleanConfig
+from llm_assets.data.label_errors import find_label_errors
 
 
 def cleaned(pairs: dict[str, str], given: dict[str, str], action: str, folder: Path) -> tuple[Any, Any, Any]:
@@ -72,3 +75,23 @@ def test_a_report_changes_nothing_and_drop_says_why(real_data: Path, tmp_path: P
     why = [row["detail"] for row in rejected.to_pylist() if row["reason"] == "label_error"]
     assert len(why) == summary.metrics["label_errors_found"] == dropped.metrics["label_errors_rejected"] > 20
     assert all(" by its label, " in detail for detail in why)
+
+
+def test_wrong_labels_are_found_dropped_or_mended() -> None:
+    topics = {
+        "pumps": "the pump moves water through a pipe and a valve",
+        "birds": "a bird sings in the tree and flies south",
+    }
+    texts = [f"{text} number {n} {label}" for n in range(40) for label, text in topics.items()]
+    labels: list[str | None] = [label for _ in range(40) for label in topics]
+    labels[6] = "birds"  # a text about pumps
+    found = find_label_errors([pa.array(texts)], labels, LabelErrorsConfig())
+    assert (found.rows.tolist(), found.labels) == ([6], ["pumps"])
+    raw = of_texts(texts, split="train")
+    raw = raw.set_column(raw.schema.get_field_index("label"), "label", pa.array(labels))
+    for action, rows, wrong in (("report", 80, "birds"), ("drop", 79, None), ("fix", 80, "pumps")):
+        config = {"near_duplicates": {"enabled": False}, "label_errors": {"enabled": True, "action": action}}
+        kept, rejected = clean_table(raw, CleanConfig.model_validate(config))
+        assert kept.num_rows == rows
+        assert wrong is None or kept["label"][6].as_py() == wrong
+        assert rejected["reason"].to_pylist() == (["label_error"] if action == "drop" else [])
