@@ -118,12 +118,15 @@ def _said(found: DuplicateRows, like: pa.Array, taken: set[int], number: int) ->
 
 def label_spellings(narrow: pa.Table, spelled: Relabelled, config: LabelsConfig) -> tuple[pa.Table, dict[str, float]]:
     """(narrow with one spelling a label, "old → new" to rows); the rows that change are put into `spelled`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     from llm_assets.data.labels import STEP, merge_labels
 
     merged, merges = merge_labels(narrow, config)
-    before, after = narrow["label"].to_pylist(), merged["label"].to_pylist()
-    changes = ((row, new) for row, (old, new) in enumerate(zip(before, after, strict=True)) if old != new)
-    spelled.labels.update({row: (new, STEP) for row, new in changes})
+    changed = np.flatnonzero(pc.fill_null(pc.not_equal(narrow["label"], merged["label"]), False).to_numpy())
+    new = merged["label"].take(pa.array(changed)).to_pylist()
+    spelled.labels.update({row: (label, STEP) for row, label in zip(changed.tolist(), new, strict=True)})
     shown = {f"{old} → {merge.label}": float(rows) for merge in merges for old, rows in merge.spellings.items()}
     return merged, shown
 
@@ -137,6 +140,7 @@ def label_errors(
     seed: int,
 ) -> tuple[Rejects, LabelErrors]:
     """(rows to drop, labels that are probably wrong). Judged are train rows that stay and no person corrected."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     from llm_assets.data.label_errors import find_label_errors
@@ -144,8 +148,8 @@ def label_errors(
     judged = pc.and_(pc.equal(narrow["split"], "train"), pc.not_equal(narrow["source"], FEEDBACK)).to_numpy().copy()
     judged[gone] = False
     judged[list(relabelled.labels)] = False
-    labels = [label if mine else None for label, mine in zip(narrow["label"].to_pylist(), judged.tolist(), strict=True)]
-    found = find_label_errors((batch["text"] for batch in batches()), labels, config, seed)
+    labels = pc.if_else(pa.array(judged), narrow["label"].combine_chunks(), pa.scalar(None, pa.string()))
+    found = find_label_errors(lambda: (batch["text"] for batch in batches()), labels, config, seed)
     order = np.argsort(found.rows)
     rows, rather = found.rows[order], [found.labels[place] for place in order.tolist()]
     sure = found.confidence[order]
@@ -154,7 +158,8 @@ def label_errors(
         relabelled.labels.update(dict(zip(rows.tolist(), steps, strict=True)))
 
     def say(number: int) -> tuple[str, str]:
-        return "label_error", f"{labels[rows[number]]} by its label, {rather[number]} by the model ({sure[number]:.2f})"
+        label = labels[int(rows[number])].as_py()
+        return "label_error", f"{label} by its label, {rather[number]} by the model ({sure[number]:.2f})"
 
     return Rejects("label_errors", rows if config.action == "drop" else rows[:0], say), found
 

@@ -85,7 +85,7 @@ def test_wrong_labels_are_found_dropped_or_mended() -> None:
     texts = [f"{text} number {n} {label}" for n in range(40) for label, text in topics.items()]
     labels: list[str | None] = [label for _ in range(40) for label in topics]
     labels[6] = "birds"  # a text about pumps
-    found = find_label_errors([pa.array(texts)], labels, LabelErrorsConfig())
+    found = find_label_errors(lambda: [pa.array(texts)], pa.array(labels), LabelErrorsConfig())
     assert (found.rows.tolist(), found.labels) == ([6], ["pumps"])
     raw = of_texts(texts, split="train")
     raw = raw.set_column(raw.schema.get_field_index("label"), "label", pa.array(labels))
