@@ -1,4 +1,4 @@
-"""Contaminated rows of a corpus, whatever the number of evaluation texts, in bounded memory and one order of work.
+"""Contaminated rows of a corpus, whatever the number of evaluation texts, in bounded memory.
 
 Where what is to be looked up of the evaluation texts fits into memory, the corpus is held against it as it is read.
 Otherwise both sides are cut into the same ranges of hashes on disk and joined range by range (the hash join of
@@ -78,30 +78,26 @@ def _joined(
 ) -> Held:
     """(numbers, share, best) of rows that share an n-gram with an evaluation text."""
     ranges = -(-2 * entries // most)
-    _write_ranges(rows, evaluation, config, folder, ranges)
-    counts = np.zeros(0, dtype=np.int64)  # pairs of each row
+    counts = np.zeros(_write_ranges(rows, evaluation, config, folder, ranges), dtype=np.int64)  # pairs of each row
     with (folder / "pairs").open("wb") as out:
         for part in range(ranges):
             for pairs in _join(folder / f"evaluation{part}", folder / f"rows{part}", most):
                 pairs.tofile(out)
-                more = np.bincount((pairs >> np.uint64(32)).astype(np.int64), minlength=len(counts))
-                more[: len(counts)] += counts
-                counts = more
+                np.add.at(counts, pairs >> np.uint64(32), 1)
     # Rows are cut where their pairs fill half of what may be in memory, so that no part is more than that and a row.
     part_of = (np.cumsum(counts) - counts) // max(most // 2, 1)
     for pairs in _read(folder / "pairs", PAIR, most):
         _spill(folder, "part", part_of[(pairs >> np.uint64(32)).astype(np.int64)], pairs)
     paired = _Pairs(folder, part_of)
     for numbers, texts in rows():
-        known = numbers[numbers < len(counts)]
-        some = np.flatnonzero(counts[known])
+        some = np.flatnonzero(counts[numbers])
         if len(some):
             values, offsets = ngrams_of(texts.take(some), config.ngram)
-            yield known[some], *overlap(values, offsets, evaluation, paired.of(known[some]))
+            yield numbers[some], *overlap(values, offsets, evaluation, paired.of(numbers[some]))
 
 
-def _write_ranges(rows: Rows, evaluation: Evaluation, config: DecontaminateConfig, folder: Path, ranges: int) -> None:
-    """Both sides on disk, by ranges of hashes."""
+def _write_ranges(rows: Rows, evaluation: Evaluation, config: DecontaminateConfig, folder: Path, ranges: int) -> int:
+    """Both sides on disk, by ranges of hashes. Returned is one more than the last number."""
     bitmap = np.zeros(2 ** (BITMAP_BITS - 3), dtype=np.uint8)
     shift, part = np.uint64(64 - BITMAP_BITS), np.uint64(32)
 
@@ -114,11 +110,14 @@ def _write_ranges(rows: Rows, evaluation: Evaluation, config: DecontaminateConfi
         slots = hashes >> shift
         np.bitwise_or.at(bitmap, slots >> np.uint64(3), np.uint8(1) << (slots & np.uint64(7)).astype(np.uint8))
         write("evaluation", hashes, owners)
+    count = 0
     for numbers, texts in rows():
+        count = int(numbers.max(initial=count - 1)) + 1
         values, offsets = ngrams_of(texts, config.ngram)
         slots = values >> shift
         there = bitmap[slots >> np.uint64(3)] >> (slots & np.uint64(7)).astype(np.uint8) & np.uint8(1) != 0
         write("rows", values[there], np.repeat(numbers, np.diff(offsets))[there])
+    return count
 
 
 def _join(theirs: Path, mine: Path, most: int) -> Iterator[np.ndarray]:

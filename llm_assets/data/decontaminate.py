@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 REASON = "contaminated"
-MOST = 2**23  # hashes, or pairs of a train and an evaluation text, that are held together: some 300 MB
+MOST = 2**22  # hashes, or pairs of a train and an evaluation text, that are held together: some 250 MB
 BLOCK = 2**18  # hashes that are read together
 COMMON_BITS = 22  # how often an n-gram is there is counted by so many bits of its hash: only which are rare matters
 COMPARED = 256  # evaluation texts that a train text is compared with at a time
