@@ -57,7 +57,7 @@ def _clean_state(recipe: Recipe, home: Path) -> str:
     inputs=("raw_documents",),
     config=("data.clean", "seed"),
     kinds={"python", "parquet"},
-    code_version="3",
+    code_version="4",
     seconds=20,
     external_state=_clean_state,
 )

@@ -118,14 +118,11 @@ def second_pass(
         if config.label_errors.action == "fix":
             totals.reports["label_errors"].changed = len(errors.rows)
         totals.label_samples = label_samples(narrow, texts, errors, config.label_errors.action)
-    steps: list[Step] = []
     if config.decontaminate.enabled:
         progress(92, 100, "contamination")
-        steps.append(
+        judged.append(
             _timed(
-                totals,
-                "decontaminate",
-                lambda: decontamination(waiting.batches, repeated, config.decontaminate, evaluation),
+                totals, "decontaminate", lambda: decontamination(waiting, repeated, config.decontaminate, evaluation)
             )
         )
     first = 0
@@ -139,9 +136,6 @@ def second_pass(
             kept, rejects = _run(found.step(numbers), kept, totals)
             gone.append(rejects)
             numbers = numbers[~found.among(numbers)]
-        for step in steps:
-            kept, rejects = _run(step, kept, totals)
-            gone.append(rejects)
         rejected.write(in_row_order(gone, batch))
         kept = kept.select(document_schema().names)
         documents.write(kept)

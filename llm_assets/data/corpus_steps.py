@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +17,8 @@ import numpy as np
 from llm_assets.artifacts import Progress, no_progress
 from llm_assets.data.clean_config import LabelErrorsConfig
 from llm_assets.data.config import DecontaminateConfig
-from llm_assets.data.decontaminate import decontaminate_step, evaluation_ngrams
+from llm_assets.data.contamination import contaminated
+from llm_assets.data.decontaminate import REASON, evaluation_ngrams, said
 from llm_assets.data.dedup import REASONS, DuplicateRows
 from llm_assets.data.sources.feedback import FEEDBACK
 from llm_assets.data.steps import SHOWN, Outcome, Step, with_column
@@ -115,12 +118,15 @@ def _said(found: DuplicateRows, like: pa.Array, taken: set[int], number: int) ->
 
 def label_spellings(narrow: pa.Table, spelled: Relabelled, config: LabelsConfig) -> tuple[pa.Table, dict[str, float]]:
     """(narrow with one spelling a label, "old → new" to rows); the rows that change are put into `spelled`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     from llm_assets.data.labels import STEP, merge_labels
 
     merged, merges = merge_labels(narrow, config)
-    before, after = narrow["label"].to_pylist(), merged["label"].to_pylist()
-    changes = ((row, new) for row, (old, new) in enumerate(zip(before, after, strict=True)) if old != new)
-    spelled.labels.update({row: (new, STEP) for row, new in changes})
+    changed = np.flatnonzero(pc.fill_null(pc.not_equal(narrow["label"], merged["label"]), False).to_numpy())
+    new = merged["label"].take(pa.array(changed)).to_pylist()
+    spelled.labels.update({row: (label, STEP) for row, label in zip(changed.tolist(), new, strict=True)})
     shown = {f"{old} → {merge.label}": float(rows) for merge in merges for old, rows in merge.spellings.items()}
     return merged, shown
 
@@ -134,6 +140,7 @@ def label_errors(
     seed: int,
 ) -> tuple[Rejects, LabelErrors]:
     """(rows to drop, labels that are probably wrong). Judged are train rows that stay and no person corrected."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     from llm_assets.data.label_errors import find_label_errors
@@ -141,8 +148,8 @@ def label_errors(
     judged = pc.and_(pc.equal(narrow["split"], "train"), pc.not_equal(narrow["source"], FEEDBACK)).to_numpy().copy()
     judged[gone] = False
     judged[list(relabelled.labels)] = False
-    labels = [label if mine else None for label, mine in zip(narrow["label"].to_pylist(), judged.tolist(), strict=True)]
-    found = find_label_errors((batch["text"] for batch in batches()), labels, config, seed)
+    labels = pc.if_else(pa.array(judged), narrow["label"].combine_chunks(), pa.scalar(None, pa.string()))
+    found = find_label_errors(lambda: (batch["text"] for batch in batches()), labels, config, seed)
     order = np.argsort(found.rows)
     rows, rather = found.rows[order], [found.labels[place] for place in order.tolist()]
     sure = found.confidence[order]
@@ -151,7 +158,8 @@ def label_errors(
         relabelled.labels.update(dict(zip(rows.tolist(), steps, strict=True)))
 
     def say(number: int) -> tuple[str, str]:
-        return "label_error", f"{labels[rows[number]]} by its label, {rather[number]} by the model ({sure[number]:.2f})"
+        label = labels[int(rows[number])].as_py()
+        return "label_error", f"{label} by its label, {rather[number]} by the model ({sure[number]:.2f})"
 
     return Rejects("label_errors", rows if config.action == "drop" else rows[:0], say), found
 
@@ -176,23 +184,40 @@ def label_samples(narrow: pa.Table, batches: Batches, found: LabelErrors, action
 
 
 def decontamination(
-    batches: Batches, gone: np.ndarray, config: DecontaminateConfig, evaluation: pa.Table | None
-) -> Step:
-    """The step that rejects train rows for what they share with `evaluation`, and with the held-out rows that stay."""
+    waiting: Waiting, gone: np.ndarray, config: DecontaminateConfig, evaluation: pa.Table | None
+) -> Rejects:
+    """Train rows to reject for what they share with `evaluation`, and with the held-out rows that stay."""
+    import pyarrow.compute as pc
 
-    def texts() -> Iterator[pa.RecordBatch]:
-        import pyarrow as pa
-        import pyarrow.compute as pc
+    def staying(names: list[str]) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """(numbers, rows) of each batch, without those that are gone."""
+        first = 0
+        for batch in waiting.batches(names):
+            numbers = np.arange(first, first + batch.num_rows)
+            first += batch.num_rows
+            stays = np.isin(numbers, gone[slice(*np.searchsorted(gone, [first - batch.num_rows, first]))], invert=True)
+            yield numbers[stays], batch.filter(stays)
 
+    def held_out() -> Iterator[pa.RecordBatch]:
         if evaluation is not None:
             yield from evaluation.select(["id", "text"]).to_batches()
-        first = 0
-        for batch in batches() if config.own_splits else ():
-            begin, end = np.searchsorted(gone, [first, first + batch.num_rows])
-            stays = np.ones(batch.num_rows, dtype=bool)
-            stays[gone[begin:end] - first] = False
-            first += batch.num_rows
-            held_out = pc.and_(pc.not_equal(batch["split"], "train"), pa.array(stays))
-            yield batch.select(["id", "text"]).filter(held_out)
+        for _, batch in staying(["id", "text", "split"]) if config.own_splits else ():
+            yield batch.filter(pc.not_equal(batch["split"], "train"))
 
-    return decontaminate_step(evaluation_ngrams(texts(), config.ngram), config)
+    def train() -> Iterator[tuple[np.ndarray, pa.Array]]:
+        for numbers, batch in staying(["text", "split"]):
+            mine = pc.equal(batch["split"], "train")
+            yield numbers[mine.to_numpy(zero_copy_only=False)], batch["text"].filter(mine)
+
+    with (
+        TemporaryDirectory(prefix="ngrams-", dir=waiting.folder) as name,
+        (Path(name) / "held_out").open("w+b") as file,
+    ):
+        against = evaluation_ngrams(held_out(), config.ngram, file)
+        found = contaminated(train, against, config, Path(name))
+    names = against.names
+
+    def say(number: int) -> tuple[str, str]:
+        return REASON, said(names, config, found.shares[number], int(found.owners[number]))
+
+    return Rejects("decontaminate", found.rows, say)

@@ -19,10 +19,11 @@ from llm_assets.artifacts import (
 )
 from llm_assets.data.config import DataConfig
 from llm_assets.data.data_card import card_markdown, measure_card
-from llm_assets.data.profile_columns import BETWEEN, MARKS, Declared
+from llm_assets.data.profile_columns import Declared
 from llm_assets.data.profile_page import profile_page, totals
 from llm_assets.data.profile_suggest import one_line, suggestions
 from llm_assets.data.profile_table import parquet_batches, profile_table
+from llm_assets.data.profile_texts import BETWEEN, MARKS
 from llm_assets.data.provenance import STAGES, broken_steps
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_assets.artifacts import Progress, no_progress, open_table
-from llm_assets.data.profile_columns import ColumnProfile, Declared
+from llm_assets.data.profile_columns import ColumnCounts, Declared
 from llm_assets.data.profile_counts import Counts
+from llm_assets.data.profile_judge import column_profile
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,14 +39,14 @@ def profile_table(
     """
     import pyarrow as pa
 
-    columns: dict[str, ColumnProfile] = {}
+    columns: dict[str, ColumnCounts] = {}
     whole, done = Counts(candidates=1), 0
     for batch in batches:
         for part in _slices(batch):
             seen = np.zeros(part.num_rows, np.uint64)
             for name in dict.fromkeys([*columns, *part.schema.names]):
                 if name not in columns:
-                    columns[name] = ColumnProfile(name, (declared or {}).get(name))
+                    columns[name] = ColumnCounts(name, (declared or {}).get(name))
                     columns[name].skip(done)
                 if name not in part.schema.names:
                     columns[name].skip(part.num_rows)
@@ -57,7 +58,7 @@ def profile_table(
             whole.add(unique, counts)
             done += part.num_rows
             progress(done, max(rows, done), f"{done:,} rows")
-    profiles = {name: column.finish() for name, column in columns.items()}
+    profiles = {name: column_profile(column) for name, column in columns.items()}
     return {
         "rows": done,
         "duplicate_rows": done - whole.finish().distinct,

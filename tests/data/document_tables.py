@@ -41,6 +41,11 @@ def table(pairs: Sequence[tuple[str | None, str | None]], split: str | None = "t
     )  # fmt: skip
 
 
+def of_texts(texts: Sequence[str | None], label: str | None = "pandas", split: str | None = None) -> pa.Table:
+    """Rows that all have one label."""
+    return table([(text, label) for text in texts], split)
+
+
 def sms(real_data: Path) -> list[tuple[str, str | None]]:
     lines = (real_data / "sms_spam" / "sms.tsv").read_text(encoding="utf-8").splitlines()
     return [(text, label) for label, _, text in (line.partition("\t") for line in lines)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from llm_assets.data.cells import byte_counts, cells_of
 from llm_assets.data.markup import looks_bad
 from llm_assets.data.repetition import shares_of_ngrams
-from llm_assets.data.words import words_of
+from llm_assets.data.words import split_words, words_of
 
 BLANKS = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
@@ -73,3 +73,24 @@ def test_shares_of_repeated_ngrams_are_those_of_one_text_at_a_time(texts: list[s
 def test_mojibake_is_found_near_what_is_beyond_ascii(parts: list[str]) -> None:
     text = "".join(parts)
     assert looks_bad(text) == bool(is_bad(text))
+
+
+def test_words_as_treebanks_split_them() -> None:
+    assert split_words("(don't)") == ["(", "do", "n't", ")"]
+    assert split_words("it's.") == ["it", "'s", "."]
+    assert split_words("well-known,") == ["well", "-", "known", ","]
+    assert split_words("Mr.") == ["Mr."]
+    assert split_words("https://a.org/b,") == ["https://a.org/b", ","]
+    found = words_of(pa.array(["One went. Two came!", None, "Dr. Who said no"]))
+    assert found.counts.tolist() == [6, 0, 4]
+    assert found.sentences().tolist() == [2, 0, 1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(["ox", "ant", "bee", "cow"]), max_size=14), max_size=6))
+def test_ngrams_of_growing_size_are_those_of_each_size_alone(texts: list[list[str]]) -> None:
+    words = words_of(pa.array([" ".join(text) for text in texts], pa.string()))
+    for size, (start, hashes) in zip((2, 3, 5), words.ngrams([2, 3, 5]), strict=True):
+        ((alone, same),) = words.ngrams([size])
+        assert start.tolist() == alone.tolist() and hashes.tolist() == same.tolist()
+        assert len(start) == sum(max(len(text) - size + 1, 0) for text in texts)

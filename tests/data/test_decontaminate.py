@@ -1,0 +1,139 @@
+"""Train rows that hold evaluation texts go: exactly those, and in bounded memory however many the texts are."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import tempfile
+import tracemalloc
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from document_tables import captions, of_texts, table
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llm_assets.data import contamination, corpus_steps, decontaminate
+from llm_assets.data.clean import clean_batches, clean_table
+from llm_assets.data.config import CleanConfig, DecontaminateConfig
+from llm_assets.data.contamination import contaminated
+from llm_assets.data.decontaminate import decontaminate_step, evaluation_ngrams
+from llm_assets.data.steps import apply_steps
+
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+TEXT = st.lists(st.sampled_from(["ox", "ant", "bee", "cow", "dog"]), max_size=9).map(" ".join)
+
+
+def grams(text: str, size: int) -> set[tuple[str, ...]]:
+    words = text.split()
+    return {tuple(words[i : i + size]) for i in range(max(len(words) - size + 1, 1))}
+
+
+def test_contaminated_train_rows_go() -> None:
+    held = "how many pumps does the station at the river need when the water rises by two metres in a day"
+    evaluation = evaluation_ngrams(of_texts([held]).to_batches(), 8)
+    texts = [
+        f"Question: {held.upper()}? Answer: nine.",
+        "Quite another text of the train split, about pumps and rivers.",
+    ]
+    step = decontaminate_step(evaluation, DecontaminateConfig(enabled=True, ngram=8))
+    kept, rejected, _ = apply_steps([step], of_texts(texts, split="train"))
+    assert kept["text"].to_pylist() == texts[1:]
+    assert rejected["reason"].to_pylist() == ["contaminated"]
+    assert "1.00 of the 8-grams" in rejected["detail"][0].as_py()
+    assert apply_steps([step], of_texts(texts, split="test"))[0].num_rows == 2
+
+
+def test_own_held_out_texts_are_not_trained_on() -> None:
+    question = "what should the keeper of the lighthouse do when the lamp goes out in a storm at night"
+    raw = table([(question, None), ("filler", None), (f"Once more, {question}, and then some of it.", None)])
+    raw = raw.set_column(raw.schema.get_field_index("split"), "split", pa.array(["test", "train", "train"]))
+    config = {"min_chars": 1, "near_duplicates": {"enabled": False}, "decontaminate": {"enabled": True, "ngram": 6}}
+    kept, rejected = clean_table(raw, CleanConfig.model_validate(config))
+    assert kept["split"].to_pylist() == ["test", "train"]
+    assert rejected["reason"].to_pylist() == ["contaminated"]
+
+
+@QUICK
+@given(
+    st.lists(TEXT, max_size=12),
+    st.lists(TEXT, max_size=12),
+    st.integers(2, 3),
+    st.sampled_from([0, 0.2, 1 / 3, 0.5, 0.7, 1]),
+    st.sampled_from([1, 2, 7, 2**20]),
+    st.integers(1, 5),
+)
+def test_what_goes_is_what_shares_enough_with_some_text(
+    texts: list[str], held: list[str], ngram: int, threshold: float, most: int, size: int
+) -> None:
+    """Against sets of words, with whatever fits into memory, in batches of any size."""
+    expected = {}
+    for row, text in enumerate(texts):
+        mine = grams(text, ngram)
+        shares = [len(mine & theirs) / len(theirs) for theirs in (grams(other, ngram) for other in held)]
+        best = max(shares, default=0)
+        if best > 0 and best >= threshold:
+            expected[3 * row] = (best, shares.index(best))
+    config = DecontaminateConfig(ngram=ngram, threshold=threshold)
+    column = pa.array(texts, pa.string())
+    batches = [
+        (np.arange(first, min(first + size, len(texts))) * 3, column.slice(first, size))
+        for first in range(0, len(texts), size)
+    ]
+    evaluation = evaluation_ngrams(of_texts(held).to_batches(max_chunksize=size), ngram)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(contamination, "BITMAP_BITS", 12)  # so that it lets others through
+        found = contaminated(lambda: batches, evaluation, config, Path(folder), most)
+    rows = zip(found.rows.tolist(), found.shares.tolist(), found.owners.tolist(), strict=True)
+    assert {row: (share, owner) for row, share, owner in rows} == expected
+
+
+def test_cleaning_writes_the_same_whatever_fits_into_memory(real_data: Path, tmp_path: Path) -> None:
+    texts, rng = captions(real_data, "val.en"), random.Random(3)
+    joined = [f"{text} {rng.choice(texts)} {rng.choice(texts)}" for text in texts]
+    raw = of_texts(joined)
+    config = {"near_duplicates": {"enabled": False}, "decontaminate": {"enabled": True, "ngram": 5, "threshold": 0.3}}
+    digests = []
+    for most in (contamination.MOST, 300):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(corpus_steps, "contaminated", partial(contaminated, most=most))
+            out = tmp_path / str(most)
+            out.mkdir()
+            totals = clean_batches(
+                raw.to_batches(max_chunksize=100), raw.num_rows, out, CleanConfig.model_validate(config)
+            )
+        assert 20 < totals.reports["decontaminate"].rejected < len(texts) / 2
+        digests.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir()})
+    assert digests[0] == digests[1] and len(digests[0]) == 2
+
+
+def test_memory_does_not_grow_with_the_evaluation_texts(tmp_path: Path) -> None:
+    """Four times the evaluation texts, of which nearly all n-grams lie on disk."""
+    config, peaks = DecontaminateConfig(ngram=5, threshold=0.5), []
+
+    def some(first: int) -> list[str]:
+        rng = random.Random(first)
+        return [" ".join(f"w{rng.randrange(5000)}" for _ in range(120)) for _ in range(200)]
+
+    for blocks in (4, 16):
+        folder = tmp_path / str(blocks)
+        folder.mkdir()
+        held = (of_texts(some(block)).to_batches()[0] for block in range(blocks))
+        train = [(np.arange(200) + 200 * block, pa.array(some(block + 2))) for block in range(4)]
+        with (folder / "grams").open("w+b") as grams_file, pytest.MonkeyPatch.context() as patched:
+            patched.setattr(contamination, "BITMAP_BITS", 20)
+            patched.setattr(decontaminate, "BLOCK", 2**14)  # which both numbers of texts exceed
+            tracemalloc.start()
+            evaluation = evaluation_ngrams(held, 5, grams_file)
+            _, before = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            found = contaminated(partial(iter, train), evaluation, config, folder, most=2000)
+            peaks.append((before, tracemalloc.get_traced_memory()[1]))
+            tracemalloc.stop()
+        assert len(found.rows) == (400 if blocks == 4 else 800)
+        assert (found.shares == 1).all()
+    index = 12 * 12 * 200 * 116 // 2  # bytes by which one in memory would have grown
+    assert all(after - before < index / 4 for before, after in zip(*peaks, strict=True)), peaks
