@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import threading
-import time
-from contextlib import contextmanager
 from itertools import pairwise
 
 import httpx
@@ -18,6 +13,7 @@ import tiny_encoder
 import tiny_package
 from browser import CONTRAST, UNNAMED
 from playwright.sync_api import Page, expect, sync_playwright
+from slow_line import slow_line
 from tiny_package import free_port
 
 from llm_assets.compression.export_encoder import export_encoder
@@ -143,27 +139,6 @@ def talker(tmp_path_factory):
     made.stop(seconds=3)
 
 
-@contextmanager
-def slowed(pid):
-    """A process that runs for about half a millisecond in every 25."""
-    over = threading.Event()
-
-    def hold():
-        while not over.is_set():
-            os.kill(pid, signal.SIGSTOP)
-            time.sleep(0.025)
-            os.kill(pid, signal.SIGCONT)
-            time.sleep(0.0004)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 def test_tokens_stream_and_stop(talker, page):
     (arrays, _), (web, _) = tiny_package.ROWS[0], tiny_package.ROWS[-1]
     visit(page, talker, "/")
@@ -174,14 +149,16 @@ def test_tokens_stream_and_stop(talker, page):
     seen = [text for text in page.evaluate("window.seen") if text]
     assert len(seen) > 1 and all(b.startswith(a) for a, b in pairwise(seen)), seen
     assert seen[-1] == STORIES["arrays"]
-    page.get_by_role("button", name="New conversation").click()
-    page.evaluate("window.seen = []; window.stopAt = 2")
-    with slowed(talker.status()["pid"]):
+    with slow_line(talker.port) as url:
+        page.goto(f"{url}/#key={talker.api_key()}")
+        page.locator("#model").select_option("llm-assets")
+        page.evaluate(WATCH)
+        page.evaluate("window.stopAt = 2")
         say(page, web)
         expect(page.locator(".facts")).to_contain_text("stopped", timeout=30_000)
-    expect(page.get_by_role("button", name="Send")).to_be_visible()
-    said = page.locator(".reply").text_content() or ""
-    assert said and STORIES["web"].startswith(said) and said != STORIES["web"]
+        expect(page.get_by_role("button", name="Send")).to_be_visible()
+        said = page.locator(".reply").text_content() or ""
+        assert said and STORIES["web"].startswith(said) and said != STORIES["web"]
 
 
 def test_errors_are_shown_and_nothing_from_outside_runs(live, page):
