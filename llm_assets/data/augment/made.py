@@ -38,7 +38,7 @@ class Made:
     documents: pa.Table
     rejected: pa.Table
     made: Counter[str]
-    seconds: Counter[str]
+    seconds: dict[str, float]
     samples: dict[str, dict[str, str]] = field(default_factory=dict)
     rejects: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -60,11 +60,11 @@ def make_rows(config: AugmentConfig, seed: int, known: Survey, task: Task) -> Ma
 
 def _copies(
     drafts: Sequence[Draft], texts: Mapping[int, str | None], config: AugmentConfig, mixer: CutMixer, seed: int
-) -> tuple[list[Row], Counter[str], Counter[str]]:
+) -> tuple[list[Row], Counter[str], dict[str, float]]:
     """(the rows, how many of each operation, its seconds). A text is made of a row once."""
     rows: list[Row] = []
     made: Counter[str] = Counter()
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = {draft.operation.kind: 0.0 for draft in drafts}
     seen: dict[str, set[str]] = {}
     for place, draft in enumerate(drafts):
         started = time.perf_counter()

@@ -27,7 +27,7 @@ from llm_assets.artifacts import (
 )
 from llm_assets.data.augment.cache import folder_digest
 from llm_assets.data.augment.config import AugmentConfig, BackTranslation, Paraphrase
-from llm_assets.data.augment.drafts import drafts_of
+from llm_assets.data.augment.drafts import Draft, drafts_of
 from llm_assets.data.augment.made import Task, make_rows
 from llm_assets.data.augment.paraphrase import paraphrase_texts
 from llm_assets.data.augment.survey import Survey, survey, train_batches
@@ -149,9 +149,11 @@ class _Models:
     def texts(self, batch: pa.RecordBatch) -> dict[int, str | None]:
         """What they make of the drafts of a batch, by the draft's place; nothing for the other operations' drafts."""
         found: dict[int, str | None] = {}
-        models = [one for one in enumerate(self.config.operations) if isinstance(one[1], BackTranslation | Paraphrase)]
-        drafts = list(drafts_of(batch, self.config, self.seed)) if models else []
-        for place, operation in models:
+        drafts: list[Draft] = []
+        for place, operation in enumerate(self.config.operations):
+            if not isinstance(operation, BackTranslation | Paraphrase):
+                continue
+            drafts = drafts or list(drafts_of(batch, self.config, self.seed))
             started = time.perf_counter()
             asked = {at: draft for at, draft in enumerate(drafts) if draft.operation is operation and draft.short}
             shorts = [draft.short for draft in asked.values()]
