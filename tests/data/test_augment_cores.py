@@ -58,6 +58,7 @@ def test_processes_start_for_many_copies_alone(real_data: Path, monkeypatch: pyt
 
     monkeypatch.setattr(augment_run, "in_order", in_order)
     monkeypatch.setattr(augment_run, "cores", lambda: 7)
+    monkeypatch.setattr(augment_run, "ALONE_COPIES", 30_000)
     documents = table(sms(real_data)[:1000])
     filters = FilterConfig(keep_label=False)
     for share, copies in ((1.0, 29), (1.0, 31), (0.1, 64), (0.0, 64)):
