@@ -137,4 +137,5 @@ def test_paraphrased_rows_have_their_parents(provider, tmp_path) -> None:
     for row in made.slice(20).to_pylist():
         assert row["text"].split() == parents[row["parents"][0]].split()[::-1]
         assert row["steps"] == ["paraphrase"]
-    assert made.equals(augment_table(documents, config, cache=tmp_path / "cache")[0])
+    for workers in (1, 2):
+        assert made.equals(augment_table(documents, config, cache=tmp_path / "cache", workers=workers)[0])

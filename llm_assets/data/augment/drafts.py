@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass
+@dataclass(frozen=True)
 class Draft:
     """A copy of `row` to be made by `operation`; `short` is the beginning of its text that the copy is made of."""
 
@@ -27,7 +27,6 @@ class Draft:
     short: str
     operation: Operation
     copy: int
-    text: str | None = None
 
 
 def drafts_of(train: pa.RecordBatch, config: AugmentConfig, seed: int) -> Iterator[Draft]:
@@ -48,8 +47,8 @@ def drafts_of(train: pa.RecordBatch, config: AugmentConfig, seed: int) -> Iterat
             yield Draft(row, short, turns[(first + copy) % len(turns)], copy)
 
 
-def rows_of(draft: Draft, config: AugmentConfig, mixer: CutMixer, seed: int) -> list[Row]:
-    """The rows of a draft: none where nothing came of it, two for a soft label."""
+def rows_of(draft: Draft, text: str | None, config: AugmentConfig, mixer: CutMixer, seed: int) -> list[Row]:
+    """The rows of a draft: none where nothing came of it, two for a soft label. text: a model's, of its operations."""
     row, operation = draft.row, draft.operation
     rng = random.Random(f"{seed}/{row['id']}/{draft.copy}")
     if isinstance(operation, CutMix):
@@ -58,7 +57,6 @@ def rows_of(draft: Draft, config: AugmentConfig, mixer: CutMixer, seed: int) -> 
                   parents=[row["id"], mixed.partner], licence=mixed.licence)
             for part, mixed in enumerate(mixer.mix(row, draft.short, operation.beta, rng))
         ]  # fmt: skip
-    text = draft.text
     if isinstance(operation, Edit):
         alpha = config.alpha if operation.alpha is None else operation.alpha
         text = augment_text(draft.short, operation.kind, alpha, rng, thesaurus(config.synonyms))

@@ -35,7 +35,7 @@ class Mixed:
 class CutMixer:
     """Mixes rows with partners: labelled rows of the train split, at most `POOL`, their texts cut to size.
 
-    texts: id -> text, of the partners that were used.
+    texts: id -> text, of the partners that it used.
     """
 
     def __init__(self, partners: pa.Table) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_assets.data.augment.config import AugmentConfig, CutMix
+from llm_assets.data.augment.filters import LabelCheck
 from llm_assets.data.augment.mix import PARTNER, POOL
 from llm_assets.data.features import sample_rows
 from llm_assets.data.reread import batches_at, batches_of
@@ -22,18 +23,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Survey:
-    """held_out: hashes of the texts that are not in the train split, sorted, uint64. partners: rows to mix with.
-    examples: (text, label) that the label check learns from. Texts of both are cut to `max_words`, as copies are.
+    """held_out: hashes of the texts that are not in the train split, sorted, uint64. partners: rows to mix with, texts
+    cut to `max_words`, as copies are. check: learnt from texts cut alike; None where no label is checked.
     """
 
     train_rows: int
     held_out: np.ndarray
     partners: pa.Table
-    examples: list[tuple[str, str]]
+    check: LabelCheck | None
 
     def holds_out(self, content_hashes: Sequence[str]) -> np.ndarray:
         """Which of these texts are held out."""
-        return np.isin(np.array([id_key(name) for name in content_hashes], dtype=np.uint64), self.held_out)
+        keys = np.array([id_key(name) for name in content_hashes], dtype=np.uint64)
+        if not len(self.held_out):
+            return np.zeros(len(keys), bool)
+        places = np.minimum(np.searchsorted(self.held_out, keys), len(self.held_out) - 1)
+        found: np.ndarray = self.held_out[places] == keys
+        return found
 
 
 def train_batches(documents: Documents) -> Iterator[pa.RecordBatch]:
@@ -62,16 +68,18 @@ def survey(documents: Documents, config: AugmentConfig, seed: int) -> Survey:
         train_rows += int(pc.sum(in_train).as_py() or 0)
         first += batch.num_rows
     mixing = any(isinstance(operation, CutMix) for operation in config.operations)
-    making = bool(config.operations) and config.share > 0
+    checking = bool(config.operations) and config.share > 0 and config.filters.keep_label
     partners = _chosen(labelled, POOL if mixing else 0, 0)
-    examples = _chosen(worded, config.filters.train_rows if making and config.filters.keep_label else 0, seed)
+    examples = _chosen(worded, config.filters.train_rows if checking else 0, seed)
     found = batches_at(documents, examples, ["text", "label"]) if len(examples) else ()
     pairs = ((text, label) for batch in found for text, label in zip(*_columns(batch), strict=True))
     return Survey(
         train_rows,
         np.unique(np.concatenate(held_out)),
         _partners(documents, partners, config.max_words),
-        [(_cut(text, config.max_words), label) for text, label in pairs],
+        LabelCheck([(_cut(text, config.max_words), label) for text, label in pairs], config.filters, seed)
+        if checking
+        else None,
     )
 
 

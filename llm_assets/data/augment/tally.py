@@ -10,21 +10,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_assets.artifacts import Summary
-from llm_assets.data.augment.filters import Row
+from llm_assets.data.augment.made import Made
 from llm_assets.data.augment.survey import Survey
 from llm_assets.data.rows import id_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHOWN = 200  # characters of a sample
 COUNTED = {"held_out_text": "dropped_held_out", "copy_of_parent": "dropped_copies",
            "changed_label": "dropped_changed_label"}  # fmt: skip
 
 
 @dataclass
 class Tally:
-    """Counts, and eight bytes a row by which orphans are told. seconds: by operation, models' included."""
+    """Counts, and eight bytes a row by which orphans are told.
+
+    seconds: by operation, models' included, all processes together.
+    """
 
     known: Survey
     rows: int = 0
@@ -43,23 +45,25 @@ class Tally:
         """Train rows that stay as they are."""
         self._written(batch["id"].to_pylist(), batch["content_hash"].to_pylist())
 
-    def made(self, rows: Sequence[Row], dropped: Sequence[Row], texts: dict[str, str]) -> None:
-        """Rows made of one batch; texts: of the rows they are made of, by id."""
-        self._written([row["id"] for row in rows], [row["content_hash"] for row in rows])
+    def made(self, made: Made) -> None:
+        """Rows made of one batch."""
+        rows = made.documents
+        self._written(rows["id"].to_pylist(), rows["content_hash"].to_pylist())
         parents = [
-            (len(self._parents), place, id_key(name)) for place, row in enumerate(rows) for name in row["parents"]
+            (len(self._parents), place, id_key(name))
+            for place, names in enumerate(rows["parents"].to_pylist())
+            for name in names
         ]
         self._parents.append(np.array(parents, dtype=np.uint64).reshape(-1, 3))
-        self.operations.update(row["steps"][-1] for row in rows)
-        self.labels.update(str(row["label"]) for row in rows)
-        self.rejected += len(dropped)
-        self.counts.update(COUNTED[row["reason"]] for row in dropped)
-        for row in rows:
-            sample = {"before": texts[row["parents"][0]][:SHOWN], "after": row["text"][:SHOWN]}
-            self.samples.setdefault(row["steps"][-1], sample)
-        for row in dropped:
-            sample = {"before": texts[row["parents"][0]][:SHOWN], "after": row["text"][:SHOWN]}
-            self.rejects.setdefault(row["reason"], sample)
+        self.operations.update(steps[-1] for steps in rows["steps"].to_pylist())
+        self.labels.update(str(label) for label in rows["label"].to_pylist())
+        self.rejected += made.rejected.num_rows
+        self.counts.update(COUNTED[reason] for reason in made.rejected["reason"].to_pylist())
+        self.counts.update({f"made_{name}": count for name, count in made.made.items()})
+        for name, seconds in made.seconds.items():
+            self.seconds[name] += seconds
+        self.samples = made.samples | self.samples
+        self.rejects = made.rejects | self.rejects
 
     def _written(self, ids: Sequence[str], content_hashes: Sequence[str]) -> None:
         self.rows += len(ids)
