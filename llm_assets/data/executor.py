@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import pickle
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from llm_assets.errors import UserError
@@ -34,25 +30,20 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int
     if workers <= 1:
         yield from map(work, items)
         return
-    from cloudpickle import dump
     from loky import ProcessPoolExecutor
     from loky.process_executor import BrokenProcessPool
 
     pool = ProcessPoolExecutor(
-        workers, initializer=_begin, initargs=(os.getpid(),), env={"OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1"}
+        workers, initializer=_begin, initargs=(os.getpid(), work), env={"OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1"}
     )
     try:
-        with tempfile.TemporaryDirectory(prefix="llm-assets-work-") as folder:
-            path = Path(folder) / "work.pickle"
-            with path.open("wb") as file:
-                dump(work, file)
-            do, waiting = partial(_do, path), deque[Any]()
-            for item in items:
-                waiting.append(pool.submit(do, item))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
+        waiting: deque[Any] = deque()
+        for item in items:
+            waiting.append(pool.submit(_do, item))
+            if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise UserError(
             "a worker process was killed, most likely for want of memory. Run again with more of it, "
@@ -62,22 +53,18 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int
         pool.shutdown(kill_workers=True)
 
 
-def _do(path: Path, item: Any) -> Any:
-    return _work(path)(item)
+_bound: list[Callable[[Any], Any]] = []  # what a worker is there for
 
 
-@lru_cache(maxsize=1)
-def _work(path: Path) -> Callable[[Any], Any]:
-    """What this worker is there for."""
-    with path.open("rb") as file:
-        work: Callable[[Any], Any] = pickle.load(file)
-    return work
+def _do(item: Any) -> Any:
+    return _bound[0](item)
 
 
-def _begin(parent: int) -> None:
+def _begin(parent: int, work: Callable[[Any], Any]) -> None:
     """In a new worker: one thread, since processes share the cores, and an end with the process that started it."""
     import pyarrow as pa
 
+    _bound[:] = [work]
     pa.set_cpu_count(1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
