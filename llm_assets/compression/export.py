@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 Precision = Literal["int8", "int4", "fp32"]
 MODEL, DATA = "model.onnx", "model.onnx.data"
 BLOCKS = {"int8": (256, 128, 64, 32), "int4": (128, 64, 32)}  # weights that share a scale: the first that fits all
+ROTARY = (
+    "default",
+    "dynamic",
+    "llama3",
+)  # of which the model builder makes the right tables; others it takes for default
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -34,13 +39,18 @@ def export_package(
     """Write `out` (created if need be): model, tokenizer and `package.json`, whose content is returned.
 
     parent: the asset that the checkpoint is a version of. extra: more entries of `package.json` (labels,
-    tasks …). Raises UserError for an architecture other than Llama's or untied embeddings with int8.
+    tasks …). Raises UserError for an architecture other than Llama's, scaled positions that are not in `ROTARY`, or
+    untied embeddings with int8.
     """
     config = read_json(checkpoint / "config.json")
     if config.get("architectures") != ["LlamaForCausalLM"]:
         raise UserError(f"{parent} is a {config.get('architectures')}; packages are exported from LlamaForCausalLM")
     if precision == "int8" and not config.get("tie_word_embeddings"):
         raise UserError(f"{parent} has untied embeddings; export it with precision fp32, or tie them")
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    positions = scaling.get("rope_type") or scaling.get("type") or "default"
+    if positions not in ROTARY:
+        raise UserError(f"{parent} has positions of type {positions!r}; packages are exported with {', '.join(ROTARY)}")
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     widths = (config["hidden_size"], config["intermediate_size"], head_dim * config["num_attention_heads"])
     sizes = BLOCKS.get(precision, (1,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,10 +157,10 @@ def _summary(
 
 def _tidy_metrics(counts: list[Count]) -> dict[str, float]:
     """Of each step over tables: rows in and kept, cells changed, seconds; all sources together."""
-    found: Counter[str] = Counter()
+    found: defaultdict[str, float] = defaultdict(float)
     for step in (step for count in counts for step in count.tidy):
         found[f"tidy_{step.step}_in"] += step.rows_in
         found[f"tidy_{step.step}_kept"] += step.rows_out
         found[f"tidy_{step.step}_changed"] += step.changed
-        found[f"tidy_{step.step}_seconds"] += round(step.seconds, 2)  # type: ignore[assignment]
+        found[f"tidy_{step.step}_seconds"] += round(step.seconds, 2)
     return dict(found)

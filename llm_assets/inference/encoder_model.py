@@ -34,9 +34,9 @@ class Encoded:
 class EncoderModel:
     """One loaded encoder package.
 
-    package: what `package.json` says. tokenizer: a `tokenizers.Tokenizer`; cutting: one
-    that cuts texts to the context. context: the most tokens of a text. labels:
-    the classes, none where it only embeds. Raises UserError if the folder holds no readable encoder package.
+    package: what `package.json` says. tokenizer: a `tokenizers.Tokenizer`; cutting: one that cuts texts to the context.
+    context: the most tokens of a text. labels: the classes, none where it only embeds. Raises UserError if the folder
+    holds no readable encoder package.
     """
 
     def __init__(self, folder: Path, threads: int = 2) -> None:

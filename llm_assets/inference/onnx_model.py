@@ -22,6 +22,7 @@ from llm_assets.inference.session import open_session
 MODEL = "model.onnx"
 FORMAT = 3  # of package.json and the graph
 OLD = 2  # still read, for rollbacks: its graph reads prompts too, more slowly
+READ = 1024  # tokens: more in one call are read no faster, and attention's scores would take much memory
 SLOWER = ("SkipLayerNormFusion",)  # joins sum and norm into a node that takes longer than both
 
 
@@ -65,21 +66,41 @@ class OnnxModel:
 
     def read_prompts(self, cache: KvCache, prompts: Sequence[Sequence[int]], first: int = 0) -> np.ndarray:
         """Read whole prompts (token ids, any lengths) into rows first…; logits after each one's last token,
-        float32 [prompts, vocab].
+        float32 [prompts, vocab]. At most `READ` tokens are read in one call.
 
         Raises ValueError where a prompt is empty or longer than a row, or there are more prompts than rows.
         """
-        lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int32)
-        width = int(lengths.max(initial=0))
-        width += width % 2
+        widths = [len(prompt) + len(prompt) % 2 for prompt in prompts]
         limit = min(cache.capacity, self.context)
-        if not len(lengths) or lengths.min() < 1 or width > limit:
-            raise ValueError(f"prompts must have 1 to {limit} tokens; they have {sorted(lengths.tolist())}")
+        if not prompts or not all(prompts) or max(widths) > limit:
+            raise ValueError(f"prompts must have 1 to {limit} tokens; they have {sorted(map(len, prompts))}")
+        logits = np.empty((len(prompts), self.vocab), dtype=np.float32)
+        begin = 0
+        while begin < len(prompts):
+            end = begin + 1
+            while end < len(prompts) and (end + 1 - begin) * max(widths[begin : end + 1]) <= READ:
+                end += 1
+            if widths[begin] > READ:
+                logits[begin] = self._read_long(cache, first + begin, prompts[begin])
+            else:
+                logits[begin:end] = self._read_together(cache, first + begin, prompts[begin:end])
+            begin = end
+        return logits
+
+    def _read_together(self, cache: KvCache, first: int, prompts: Sequence[Sequence[int]]) -> np.ndarray:
+        lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int32)
+        width = int(lengths.max())
+        width += width % 2
         tokens = np.full((len(prompts), width), self.pad, dtype=np.int64)
         for row, prompt in enumerate(prompts):
             tokens[row, : len(prompt)] = prompt
         last = np.arange(len(prompts)) * width + lengths - 1
         return self._run(self._reader, cache, first, tokens, lengths, last)
+
+    def _read_long(self, cache: KvCache, row: int, prompt: Sequence[int]) -> np.ndarray | None:
+        for past in range(0, len(prompt), READ):
+            logits = self.read_chunk(cache, row, past, prompt[past : past + READ], past + READ >= len(prompt))
+        return logits
 
     def read_chunk(self, cache: KvCache, row: int, past: int, tokens: Sequence[int], last: bool) -> np.ndarray | None:
         """Read the next tokens of a prompt of which `row` holds `past` already; logits float32 [vocab] after the

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
 
 from llm_assets.alignment.examples import base_templates, sample_examples, split_rows
+from llm_assets.artifacts import read_json, write_json
 from llm_assets.compression.export import export_package, model_bytes
 from llm_assets.errors import UserError
-from llm_assets.inference import load_generator
+from llm_assets.inference import load_generator, onnx_model
 from llm_assets.inference.onnx_model import OnnxModel, cache_for
 from llm_assets.models.llama import load_model
 
@@ -80,6 +82,44 @@ def test_a_sequence_has_the_same_bits_whatever_shares_its_batch(packages, exampl
         for cache in (alone, chunked):
             for step, logits in enumerate(decoded(cache, [row])):
                 assert np.array_equal(logits[0], steps[step][row])
+
+
+def test_many_and_long_prompts_are_read_in_calls_of_bounded_size(packages, examples, monkeypatch):
+    package = OnnxModel(packages / "int8", threads=1)
+    prompts = [package.tokenizer.encode(e.prompt).ids for e in examples[:9]]
+    expected = package.read_prompts(cache_for(package, len(prompts), 128), prompts)
+    assert max(map(len, prompts)) > 32
+    sizes, run = [], onnx_model._Rows.run
+
+    def noted(rows, cache, first, inputs, logits):
+        sizes.append(inputs["input_ids"].size)
+        run(rows, cache, first, inputs, logits)
+
+    monkeypatch.setattr(onnx_model, "READ", 32)
+    monkeypatch.setattr(onnx_model._Rows, "run", noted)
+    assert np.array_equal(package.read_prompts(cache_for(package, len(prompts), 128), prompts), expected)
+    assert max(sizes) <= 32 and len(sizes) > len(prompts) / 2
+
+
+@pytest.mark.parametrize("kind", ["llama3", "dynamic", "yarn", "linear"])
+def test_scaled_positions_are_exact_or_refused(tiny_checkpoint, tmp_path, kind):
+    import torch
+
+    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")
+    config = read_json(checkpoint / "config.json")
+    scaling = {"rope_type": kind, "factor": 4.0, "rope_theta": config["rope_parameters"]["rope_theta"]}
+    if kind == "llama3":
+        scaling |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+    write_json(config | {"rope_parameters": scaling}, checkpoint / "config.json")
+    if kind in ("yarn", "linear"):
+        with pytest.raises(UserError, match=f"positions of type '{kind}'"):
+            export_package(checkpoint, tmp_path / "package", "fp32", "finetuned_model")
+        return
+    export_package(checkpoint, tmp_path / "package", "fp32", "finetuned_model")
+    package, ids = OnnxModel(tmp_path / "package", threads=1), list(range(5, 70))
+    with torch.inference_mode():
+        expected = load_model(checkpoint)(torch.tensor([ids])).logits[0, -1].numpy()
+    assert np.allclose(package.read_prompts(cache_for(package, 1, 128), [ids])[0], expected, atol=1e-4)
 
 
 def test_rows_join_leave_and_move_and_the_cache_changes_its_shape(packages, examples):
