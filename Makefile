@@ -7,11 +7,11 @@ run: setup
 	@exec $(BIN)/llm-assets up
 
 test: setup .venv/dvc/.ready
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" --timeout 600
 
 # The closed loop, kills in every step, the demo reproduced, back translation: more than half an hour.
 test-slow: setup .venv/dvc/.ready
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --timeout 3600
 
 # Balancing choices and augmentation operations on public data ($LLM_ASSETS_TEST_DATA): about 2 and 4 minutes of CPU time, on two cores.
 bench-imbalance: setup

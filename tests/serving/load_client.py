@@ -55,9 +55,11 @@ async def leave_after_first_bytes(endpoint: Endpoint, request: bytes) -> None:
 
 async def leave_once(endpoint: Endpoint, request: bytes, under_way: Callable[[], bool]) -> None:
     """Send a request, and go before it is answered, once it is under way."""
-    _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
     writer.write(request)
     await writer.drain()
+    answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
     while not await asyncio.to_thread(under_way):
-        pass
+        assert not answer.done() or b" 200 " in answer.result(), answer.result()
+    answer.cancel()
     writer.transport.abort()

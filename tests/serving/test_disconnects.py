@@ -46,6 +46,6 @@ def test_texts_that_nobody_waits_for(endpoint, tmp_path, path):
     checkpoint = tiny_encoder.train(tmp_path / "checkpoint", same, steps=1)
     export_encoder(checkpoint, tmp_path / "package", "fp32", "finetuned_model")
     served = start(endpoint, tmp_path / "package", encoder={"batch_tokens": 64})
-    texts = ["join rows and columns of two tables on a key " * 8] * 500
+    texts = ["join rows and columns of two tables on a key " * 7] * 500
     request = request_bytes(served, path, {"model": "llm-assets", "input": texts})
     assert saves_work(served, request, "llm_assets:batch_size_sum", 500)

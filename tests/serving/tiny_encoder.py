@@ -47,15 +47,25 @@ def shape(family: str, vocab: int):
 
 def word_pieces():
     """A WordPiece tokenizer of the tiny texts, which adds [CLS] and [SEP]."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    special = ["[UNK]", "[PAD]", "[CLS]", "[SEP]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    # Not learned: the library's WordPiece trainer breaks ties by the order of a hash map, another one in every process.
+    words = {word for text, _ in ROWS for word in text.split()}
+    letters = {letter for word in words for letter in word}
+    pieces = [
+        "[UNK]",
+        "[PAD]",
+        "[CLS]",
+        "[SEP]",
+        *sorted(letters),
+        *sorted(f"##{c}" for c in letters),
+        *sorted(words - letters),
+    ]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator([text for text, _ in ROWS], trainer)
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
