@@ -112,6 +112,7 @@ class Engine:
         """One step of a lane's rows; how many tokens it has read or decoded."""
         try:
             read = lane.read()
+            self._flush()  # first tokens do not wait for the step of decoding
             return read if read and lane.gathers(bool(self._arrived)) else read + lane.decode()
         except Exception:
             log.exception("a step of %d rows failed", len(lane.rows))

@@ -50,27 +50,28 @@ class EventStream(Response):
         """The reply's status, which the client has seen as 200 by then."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
 
-        async def write(body: bytes, more: bool = True) -> None:
+        async def write(body: bytes, more: bool) -> None:
             await send({"type": "http.response.body", "body": body, "more_body": more})
 
         try:
-            async for event in self._events():
-                await write(event)
+            async for events in self._events():
+                await write(events, more=not events.endswith(DONE))
         except Exception as error:
             if not isinstance(error, ApiError):
                 log.exception("the stream of %s failed", self._reply.id)
                 error = ApiError(500, "an error of the server", "server_error", code="internal_error")
             await write(sse(error.body()), more=False)
             return error.status
-        await write(DONE, more=False)
         return 200
 
     async def _events(self) -> AsyncIterator[bytes]:
+        """The events, as many at a time as there are to tell: a write costs more than an event."""
         reply = self._reply
         extra = {"usage": None} if self._usage else {}
         tellers = [wire.Teller(reply) for _ in reply.choices]
+        left, events = len(reply.choices), b""
         async with aclosing(self._pieces) as pieces:  # type: ignore[type-var]
-            for index in range(len(reply.choices)):
+            for index in range(left):
                 if reply.kind == "chat":
                     yield sse(wire.chunk(reply, index, None) | extra)
                 elif echo := reply.echo(index):
@@ -78,12 +79,16 @@ class EventStream(Response):
             async for piece in pieces:
                 logprobs = tellers[piece.index].tell(piece.logprobs)
                 if piece.text:
-                    yield sse(wire.chunk(reply, piece.index, piece.text, None, logprobs) | extra)
+                    events += sse(wire.chunk(reply, piece.index, piece.text, None, logprobs) | extra)
                     logprobs = None
                 if piece.finish:
-                    yield sse(wire.chunk(reply, piece.index, "", piece.finish, logprobs) | extra)
-        if self._usage:
-            yield sse(wire.usage_chunk(reply))
+                    events += sse(wire.chunk(reply, piece.index, "", piece.finish, logprobs) | extra)
+                    left -= 1
+                if left and events:
+                    yield events
+                    events = b""
+        usage = sse(wire.usage_chunk(reply)) if self._usage else b""
+        yield events + usage + DONE
 
 
 def sse(value: Any) -> bytes:

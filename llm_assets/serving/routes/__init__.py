@@ -3,11 +3,11 @@
 from llm_assets.serving.routes import completions, encoder, feedback, health, labels, models, pages, tokens
 
 ROUTERS = (
+    completions.router,  # a request looks for its route in this order
+    encoder.router,
     health.router,
     pages.router,
     models.router,
-    completions.router,
-    encoder.router,
     tokens.router,
     feedback.router,
     labels.router,
