@@ -22,6 +22,7 @@ from llm_assets.serving.rows import Event, Row
 Tell = Callable[[Row, Event], None]
 MIN_CAPACITY = 128  # tokens of a slot; it doubles while rows need more
 PIECES = 400  # a second that all rows tell together: more would take the cores from the model
+PIECES_OF_ONE = 100  # a second that one row tells: more than eyes can follow
 BURST = 8  # times prefill_tokens that may be read while rows which came together begin
 
 
@@ -148,7 +149,7 @@ class Lane:
         """Choose each row's next token, and tell; which of the rows have ended."""
         ended = []
         now = time.monotonic()
-        wait = len(rows) / PIECES
+        wait = max(len(rows) / PIECES, 1 / PIECES_OF_ONE)
         for at, (row, likeliest) in enumerate(zip(rows, logits.argmax(axis=1).tolist(), strict=True)):
             hold = bool(row.first_token) and not (row.streamed and now >= row.told + wait)
             piece = row.choose(likeliest, logits[at], hold)
