@@ -58,6 +58,15 @@ async def leave_after_first_bytes(endpoint: Endpoint, request: bytes) -> None:
     writer.transport.abort()
 
 
+async def leave_after_seconds(endpoint: Endpoint, request: bytes, seconds: float) -> None:
+    """Send a request, and go after so long, whatever has become of it."""
+    _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    writer.write(request)
+    await writer.drain()
+    await asyncio.sleep(seconds)
+    writer.transport.abort()
+
+
 async def leave_once(endpoint: Endpoint, request: bytes, under_way: Callable[[], bool]) -> None:
     """Send a request, and go before it is answered, once it is under way."""
     reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
