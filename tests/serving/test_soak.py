@@ -8,6 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -16,8 +17,11 @@ import psutil
 import pytest
 import tiny_package
 from load_client import Answer, leave_after_first_bytes, leave_after_seconds, post, request_bytes
+from test_traffic import record
+from waiting import until
 
 from llm_assets.inference.encoder_model import EncoderModel
+from llm_assets.serving.append_log import append
 from llm_assets.serving.config import ServingConfig
 from resources.endpoint import Endpoint
 
@@ -89,10 +93,15 @@ def test_ten_times_what_it_can_do_for_a_minute(endpoint, request, kind, path, bo
     """What is taken is answered within its deadline, the rest is told 429 at once, and memory stays as it was."""
     deadline = 10.0
     package = request.getfixturevalue(kind)["good"]
-    served = start(endpoint, package, deadline_seconds=deadline, cache_entries=0)
+    traffic = endpoint.home / "traffic"
+    traffic.mkdir(parents=True)
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    append(traffic / f"{yesterday}.jsonl", record("old", at=f"{yesterday}T00:00:00.000+00:00"))
+    served = start(endpoint, package, deadline_seconds=deadline, cache_entries=0, traffic={"file_mb": 1})
     asked = request_bytes(served, path, body)
     capacity = asyncio.run(closed_loop(served, asked, 16, 5)) / 5
     asyncio.run(closed_loop(served, asked, 16, 5))
+    until(lambda: list(traffic.glob("*.parquet")), "yesterday's log is Parquet, the libraries for it are loaded")
     before = process(served).memory_info().rss
     answers = asyncio.run(flood(served, asked, 10 * capacity, 60))
     taken = [seconds for answer, seconds in answers if answer.status == 200]
