@@ -24,6 +24,7 @@ from llm_assets.serving.keys import Keys
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import PackageWatch
 from llm_assets.serving.protocol import ApiError, ErrorBody, invalid
+from llm_assets.serving.reply_types import chunk_schemas
 from llm_assets.serving.routes import ROUTERS
 from llm_assets.serving.service import Service
 from llm_assets.serving.traffic import TrafficLog
@@ -87,13 +88,14 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     _handle_errors(app)
     for router in ROUTERS:
         app.include_router(router(service))
-    _describe_keys(app)
+    _complete_document(app)
     return app
 
 
-def _describe_keys(app: FastAPI) -> None:
-    """Put into /openapi.json which routes need a key."""
+def _complete_document(app: FastAPI) -> None:
+    """Put into /openapi.json what FastAPI does not: which routes need a key, and what the events of streams hold."""
     document = app.openapi()
+    document["components"]["schemas"] |= chunk_schemas()
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"key": []}]
     for path in OPEN_ROUTES & document["paths"].keys():

@@ -86,7 +86,7 @@ class Encoding:
             self.answer = "\n".join(self._chosen(found))
 
     def embeddings(self, found: Encoded, base64_wanted: bool) -> dict[str, Any]:
-        """OpenAI's reply, with arrays as they are. base64: of little-endian float32."""
+        """OpenAI's reply, `Embeddings` with arrays as they are. base64: of little-endian float32."""
         data = [
             {
                 "object": "embedding",
@@ -98,7 +98,7 @@ class Encoding:
         return self._reply(data) | {"usage": {"prompt_tokens": self.tokens, "total_tokens": self.tokens}}
 
     def classes(self, found: Encoded) -> dict[str, Any]:
-        """vLLM's reply, with arrays as they are; the label is that of the largest probability."""
+        """vLLM's reply, `Classes` with arrays as they are; the label is that of the largest probability."""
         assert found.probabilities is not None
         labels = self.package.model.labels
         data = [

@@ -1,84 +1,15 @@
-"""OpenAI's reply objects, whole and in chunks. The types are what /openapi.json says of them."""
+"""OpenAI's reply objects, whole and in chunks, as `reply_types` tells them."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Sequence
-from typing import Any, Literal
-
-from typing_extensions import TypedDict
+from typing import Any
 
 from llm_assets.serving.replies import Choice, Reply
+from llm_assets.serving.reply_types import ChatMessage, Usage
 from llm_assets.serving.sampling import TokenLogprob
 from llm_assets.serving.vocabulary import vocabulary
-
-Finish = Literal["stop", "length"]
-
-
-class Usage(TypedDict):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
-class TopLogprob(TypedDict):
-    token: str
-    logprob: float
-    bytes: list[int]
-
-
-class ChatLogprob(TopLogprob):
-    top_logprobs: list[TopLogprob]
-
-
-class ChatLogprobs(TypedDict):
-    content: list[ChatLogprob]
-    refusal: None
-
-
-class CompletionLogprobs(TypedDict):
-    tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]] | None
-    text_offset: list[int]
-
-
-class ChatMessage(TypedDict):
-    role: Literal["assistant"]
-    content: str
-    refusal: None
-
-
-class ChatChoice(TypedDict):
-    index: int
-    message: ChatMessage
-    logprobs: ChatLogprobs | None
-    finish_reason: Finish
-
-
-class CompletionChoice(TypedDict):
-    index: int
-    text: str
-    logprobs: CompletionLogprobs | None
-    finish_reason: Finish
-
-
-class _Head(TypedDict):
-    id: str
-    created: int
-    model: str
-    system_fingerprint: str
-    usage: Usage
-
-
-class ChatCompletion(_Head):
-    object: Literal["chat.completion"]
-    choices: list[ChatChoice]
-
-
-class Completion(_Head):
-    object: Literal["text_completion"]
-    choices: list[CompletionChoice]
 
 
 def usage(reply: Reply) -> Usage:
@@ -104,7 +35,7 @@ def chunk(
     finish: str | None = None,
     logprobs: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """One piece of a stream; text None is the opening of a chat's choice."""
+    """One piece of a stream, a `ChatChunk` or a `CompletionChunk`; text None is the opening of a chat's choice."""
     if reply.kind == "chat":
         opening = {"role": "assistant", "content": ""}
         said: dict[str, Any] = {"delta": opening if text is None else {"content": text} if text else {}}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import tiny_encoder
 import tiny_package
 from tiny_package import free_port
 
@@ -30,6 +33,18 @@ def packages(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
+def encoders(tmp_path_factory) -> dict[str, Path]:
+    """good: knows every label. worse: says arrays for web, and web for arrays. Their checkpoints lie beside them."""
+    from llm_assets.compression.export_encoder import export_encoder
+
+    root = tmp_path_factory.mktemp("encoders")
+    for name, answers in (("good", tiny_encoder.SAME), ("worse", tiny_encoder.TURNED)):
+        checkpoint = tiny_encoder.train(root / f"{name}-checkpoint", answers)
+        export_encoder(checkpoint, root / name, "fp32", "finetuned_model")
+    return {name: root / name for name in ("good", "worse")}
+
+
+@pytest.fixture(scope="session")
 def documents(tmp_path_factory) -> Path:
     return tiny_package.write_documents(tmp_path_factory.mktemp("documents"))
 
@@ -45,9 +60,24 @@ def endpoint(tmp_path):
 @pytest.fixture(scope="module")
 def live(tmp_path_factory, packages):
     """One endpoint a module, serving the good package as "good-digest"."""
-    made = Endpoint(tmp_path_factory.mktemp("live"), ServingConfig(port=free_port(), start_seconds=30), threads=1)
-    made.deploy(packages["good"], "good-digest")
-    made.start()
-    made.wait_serving("good-digest")
-    yield made
-    made.stop(seconds=3)
+    with serving(tmp_path_factory.mktemp("live"), packages["good"], "good-digest") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def live_encoder(tmp_path_factory, encoders):
+    """One endpoint a module, serving the good encoder as "encoder-digest"."""
+    with serving(tmp_path_factory.mktemp("live-encoder"), encoders["good"], "encoder-digest") as made:
+        yield made
+
+
+@contextmanager
+def serving(home: Path, package: Path, digest: str) -> Iterator[Endpoint]:
+    made = Endpoint(home, ServingConfig(port=free_port(), start_seconds=60), threads=1)
+    made.deploy(package, digest)
+    try:
+        made.start()
+        made.wait_serving(digest)
+        yield made
+    finally:
+        made.stop(seconds=3)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from waiting import until, within
+
 from resources.endpoint import Endpoint
 
 
@@ -35,11 +37,13 @@ async def post(endpoint: Endpoint, request: bytes) -> Answer:
     """One request over a connection of its own, and the whole answer (not chunked)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
     try:
-        writer.write(request)
-        await writer.drain()
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-        return Answer(int(head[0].split()[1]), headers, await reader.readexactly(int(headers["content-length"])))
+        async with within("the server answers"):
+            writer.write(request)
+            await writer.drain()
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            lines = (line.partition(":") for line in head[1:] if line)
+            headers = {name.lower(): value.strip() for name, _, value in lines}
+            return Answer(int(head[0].split()[1]), headers, await reader.readexactly(int(headers["content-length"])))
     finally:
         writer.close()
 
@@ -49,7 +53,17 @@ async def leave_after_first_bytes(endpoint: Endpoint, request: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
     writer.write(request)
     await writer.drain()
-    await reader.readuntil(b"data: ")
+    async with within("the stream begins"):
+        await reader.readuntil(b"data: ")
+    writer.transport.abort()
+
+
+async def leave_after_seconds(endpoint: Endpoint, request: bytes, seconds: float) -> None:
+    """Send a request, and go after so long, whatever has become of it."""
+    _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    writer.write(request)
+    await writer.drain()
+    await asyncio.sleep(seconds)
     writer.transport.abort()
 
 
@@ -59,7 +73,11 @@ async def leave_once(endpoint: Endpoint, request: bytes, under_way: Callable[[],
     writer.write(request)
     await writer.drain()
     answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
-    while not await asyncio.to_thread(under_way):
+
+    def left() -> bool:
         assert not answer.done() or b" 200 " in answer.result(), answer.result()
+        return under_way()
+
+    await asyncio.to_thread(until, left, "the request is under way")
     answer.cancel()
     writer.transport.abort()

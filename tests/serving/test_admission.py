@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from contextlib import contextmanager
 from http.client import HTTPMessage, HTTPResponse
 
@@ -13,6 +12,7 @@ import httpx
 import pytest
 from test_soak import gauge, start
 from test_traffic import record
+from waiting import until
 
 from llm_assets.monitoring.config import MonitoringConfig
 from llm_assets.monitoring.measure import last_requests, measure
@@ -100,8 +100,7 @@ def test_what_the_cache_knows_is_answered_all_the_same(busy):
 
 def test_every_refusal_is_counted(busy, documents):
     with crowd(busy) as answers:
-        while sum(answer.status_code == 429 for answer in answers) < 300:
-            time.sleep(0.02)
+        until(lambda: [answer.status_code for answer in answers].count(429) >= 300, "300 are refused", pause=0.02)
     statuses = [answer.status_code for answer in answers]
     refused = statuses.count(429)
     assert set(statuses) == {200, 429}

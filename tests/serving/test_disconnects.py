@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-import tiny_encoder
-import tiny_package
 from load_client import leave_once, request_bytes
 from test_soak import gauge, start
-
-from llm_assets.compression.export_encoder import export_encoder
+from waiting import until
 
 TRIES = 20  # each but an answer that comes before its client has gone must save work; all of them never fail
 ABORTED = 'vllm:request_success_total{finished_reason="abort"'
@@ -19,13 +16,18 @@ ABORTED = 'vllm:request_success_total{finished_reason="abort"'
 def saves_work(endpoint, request: bytes, done: str, whole: int) -> bool:
     """Whether of a request that is `whole` units of work less is `done` (a metric) where its client leaves; once it is
     over nothing of it is left."""
+
+    def aborted_or_done() -> bool:
+        return gauge(endpoint, ABORTED) > aborted or gauge(endpoint, done) >= before + whole
+
+    def idle() -> bool:
+        return not gauge(endpoint, "vllm:num_requests_running{") + gauge(endpoint, "vllm:num_requests_waiting{")
+
     for _ in range(TRIES):
         before, aborted = gauge(endpoint, done), gauge(endpoint, ABORTED)
         asyncio.run(leave_once(endpoint, request, lambda before=before: gauge(endpoint, done) > before))
-        while gauge(endpoint, ABORTED) == aborted and gauge(endpoint, done) < before + whole:
-            pass
-        while gauge(endpoint, "vllm:num_requests_running{") or gauge(endpoint, "vllm:num_requests_waiting{"):
-            pass
+        until(aborted_or_done, "the request has ended")
+        until(idle, "nothing of it is left")
         if gauge(endpoint, ABORTED) > aborted and gauge(endpoint, done) < before + whole:
             return True
     return False
@@ -41,11 +43,8 @@ def test_a_reply_that_nobody_waits_for(endpoint, packages, stream):
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/classify"])
-def test_texts_that_nobody_waits_for(endpoint, tmp_path, path):
-    same = {label: label for label in tiny_package.LABELS}
-    checkpoint = tiny_encoder.train(tmp_path / "checkpoint", same, steps=1)
-    export_encoder(checkpoint, tmp_path / "package", "fp32", "finetuned_model")
-    served = start(endpoint, tmp_path / "package", encoder={"batch_tokens": 64})
+def test_texts_that_nobody_waits_for(endpoint, encoders, path):
+    served = start(endpoint, encoders["good"], encoder={"batch_tokens": 64})
     texts = ["join rows and columns of two tables on a key " * 7] * 500
     request = request_bytes(served, path, {"model": "llm-assets", "input": texts})
     assert saves_work(served, request, "llm_assets:batch_size_sum", 500)

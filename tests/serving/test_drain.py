@@ -6,15 +6,17 @@ import asyncio
 import json
 import os
 import signal
-import time
 
 import httpx
 import psutil
 import tiny_package
+from test_soak import gauge
+from waiting import until
 
 from llm_assets.serving.config import ServingConfig
 from resources.endpoint import Endpoint
 
+WAITING, RUNNING = "vllm:num_requests_waiting{", "vllm:num_requests_running{"
 TEXT, LABEL = tiny_package.ROWS[0]
 LONG = {
     "model": "llm-assets", "messages": [{"role": "user", "content": "on and on"}], "temperature": 1.5,
@@ -59,7 +61,7 @@ async def streams(endpoint: Endpoint, count: int, on_all_open, **asked) -> list[
 
 def exit_status(endpoint: Endpoint, pid: int) -> int:
     """The server's own, which this process has started."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return psutil.Process(pid).wait(timeout=120)
 
 
 def test_sigterm_during_fifty_streams(endpoint, packages):
@@ -68,9 +70,8 @@ def test_sigterm_during_fifty_streams(endpoint, packages):
 
     async def end(http: httpx.AsyncClient) -> None:
         os.kill(pid, signal.SIGTERM)
-        while (health := await http.get("/health")).json()["status"] != "draining":
-            pass
-        seen["health"] = health.status_code
+        await asyncio.to_thread(until, lambda: live.health()["status"] == "draining", "the server drains")
+        seen["health"] = (await http.get("/health")).status_code
         seen["new"] = await http.post("/v1/chat/completions", json=LONG)
 
     found = asyncio.run(streams(live, 50, end, n=4))  # enough to be under way still when the signal comes
@@ -88,8 +89,7 @@ def test_what_takes_longer_than_the_grace_is_told(endpoint, packages):
 
     async def end(http: httpx.AsyncClient) -> None:
         whole = asyncio.create_task(http.post("/v1/chat/completions", json=LONG | {"n": 8}))
-        while (await http.get("/metrics")).text.count('vllm:num_requests_waiting{model_name="llm-assets"} 5') == 0:
-            pass
+        await asyncio.to_thread(until, lambda: gauge(live, WAITING) >= 50, "all but the running row wait")
         os.kill(pid, signal.SIGTERM)
         reply = await whole
         assert reply.status_code == 503 and reply.json()["error"]["code"] == "shutting_down"
@@ -127,11 +127,5 @@ def test_a_client_that_leaves_frees_its_rows_and_a_stream_that_never_began_too(e
             await writer.wait_closed()
 
     asyncio.run(leave())
-    text, until = "", time.monotonic() + 5
-    while time.monotonic() < until:
-        text = httpx.get(f"{live.url}/metrics").text
-        if 'num_requests_running{model_name="llm-assets"} 0.0' in text and 'num_requests_waiting{model_name="llm-assets"} 0.0' in text:  # fmt: skip  # noqa: E501
-            break
-    else:
-        raise AssertionError(f"rows are still there: {text}")
+    until(lambda: gauge(live, RUNNING) + gauge(live, WAITING) == 0, "no row is left", seconds=5)
     assert psutil.Process(live.status()["pid"]).is_running() and live.ask(TEXT) == LABEL

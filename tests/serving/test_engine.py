@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from waiting import until
 
 from llm_assets.compression.export import export_package
 from llm_assets.inference.onnx_model import OnnxModel
@@ -161,8 +162,7 @@ def test_a_long_prompt_does_not_stall_decoding(world, exact):
     """Between two chunks of a long prompt every running row gets a token."""
     running = world.row(exact, [7, 8, 9], Sampling(200, ignore_eos=True))
     world.engine.submit([running])
-    while len(running.tokens) < 2:  # one that has only begun would wait
-        time.sleep(0.001)
+    until(lambda: len(running.tokens) >= 2, "the row is decoded")  # one that has only begun would wait
     long = world.row(exact, prompts(1, 5, 320, 321)[0], Sampling(2, ignore_eos=True))
     before = len(running.tokens)
     world.engine.submit([long])

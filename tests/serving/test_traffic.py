@@ -43,7 +43,8 @@ def test_writers_do_not_mix(tmp_path):
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join()
+        writer.join(60)
+        assert writer.exitcode == 0
     assert len(read_traffic(tmp_path)) == 600
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import time
+from contextlib import suppress
 
 import httpx
 import openai
 import pytest
 import tiny_package
 from conftest import free_port
+from waiting import until
 
 from llm_assets.errors import UserError
 from llm_assets.serving.config import BackendConfig, ServingConfig
@@ -127,10 +128,7 @@ def test_a_client_that_leaves_frees_the_other_servers_slot(front, live):
         lines = httpx.get(f"{endpoint.url}/metrics").text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_"))
 
-    deadline = time.monotonic() + 10
-    while running(front) + running(live) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert running(front) + running(live) == 0
+    until(lambda: running(front) + running(live) == 0, "both servers are idle", seconds=10, pause=0.05)
 
 
 def test_a_package_waits_for_its_model_to_be_there(live, packages, tmp_path, monkeypatch):
@@ -175,16 +173,18 @@ def test_vllm_itself(packages, tmp_path):
     import subprocess
 
     checkpoint, port = packages["good"].parent / "good-checkpoint", free_port()
+
+    def answers() -> bool:
+        assert process.poll() is None, "vllm has ended"
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+        return False
+
     command = ["vllm", "serve", str(checkpoint), "--served-model-name", "good-digest", "--port", str(port)]
     with subprocess.Popen([*command, "--max-model-len", "256"]) as process:
         made = front_of(f"http://127.0.0.1:{port}/v1", tmp_path / "home")
         try:
-            while process.poll() is None:
-                try:
-                    if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
-                        break
-                except httpx.HTTPError:
-                    time.sleep(1)
+            until(answers, "vllm answers", seconds=600, pause=1)
             made.deploy(packages["good"], "good-digest")
             made.start()
             made.wait_serving("good-digest")

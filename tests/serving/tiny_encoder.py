@@ -7,6 +7,8 @@ from pathlib import Path
 from tiny_package import LABELS, ROWS
 
 FAMILIES = ("bert", "roberta", "distilbert", "electra")
+SAME = {label: label for label in LABELS}
+TURNED = SAME | {"arrays": "web", "web": "arrays"}
 
 
 def train(folder: Path, answers: dict[str, str], family: str = "bert", steps: int = 60, seed: int = 0) -> Path:

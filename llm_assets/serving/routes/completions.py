@@ -18,6 +18,7 @@ from llm_assets.serving.clients import GONE, off_the_loop, patience, unless_gone
 from llm_assets.serving.guard import PROBE_HEADER
 from llm_assets.serving.protocol import ApiError
 from llm_assets.serving.replies import Reply, prepare
+from llm_assets.serving.reply_types import ChatChunk, ChatCompletion, Completion, CompletionChunk, event
 from llm_assets.serving.requests import ChatRequest, CompletionRequest
 from llm_assets.serving.rows import Piece
 from llm_assets.serving.service import Service
@@ -29,20 +30,20 @@ from llm_assets.serving.vocabulary import vocabulary
 def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/v1/chat/completions", responses=_replies(wire.ChatCompletion))
+    @routes.post("/v1/chat/completions", responses=_replies(ChatCompletion, ChatChunk))
     async def chat(request: Request, asked: ChatRequest) -> Response:
         return await _respond(service, request, asked)
 
-    @routes.post("/v1/completions", responses=_replies(wire.Completion))
+    @routes.post("/v1/completions", responses=_replies(Completion, CompletionChunk))
     async def completions(request: Request, asked: CompletionRequest) -> Response:
         return await _respond(service, request, asked)
 
     return routes
 
 
-def _replies(whole: type) -> dict[int | str, dict[str, Any]]:
+def _replies(whole: type, chunk: type) -> dict[int | str, dict[str, Any]]:
     """What /openapi.json says of a success."""
-    return {200: {"model": whole, "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+    return {200: {"model": whole, "content": {"text/event-stream": {"itemSchema": event(chunk)}}}}
 
 
 async def _respond(service: Service, request: Request, asked: ChatRequest | CompletionRequest) -> Response:

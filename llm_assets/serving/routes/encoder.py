@@ -15,6 +15,7 @@ from llm_assets.serving.clients import GONE, off_the_loop, patience, unless_gone
 from llm_assets.serving.encoder_protocol import ClassifyRequest, EmbeddingRequest, Encoding, prepare_encoding
 from llm_assets.serving.guard import PROBE_HEADER
 from llm_assets.serving.protocol import ApiError
+from llm_assets.serving.reply_types import Classes, Embeddings
 from llm_assets.serving.service import Service
 from llm_assets.serving.traffic import now
 
@@ -26,13 +27,13 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter()
     most = service.settings.encoder.max_texts
 
-    @routes.post("/v1/embeddings")
+    @routes.post("/v1/embeddings", responses={200: {"model": Embeddings}})
     async def embeddings(request: Request, asked: EmbeddingRequest) -> Response:
         encoding = await off_the_loop(request, partial(prepare_encoding, asked, service.served_encoder(), most))
         found = await _encode(service, request, encoding)
         return _json(encoding.embeddings(found, asked.encoding_format == "base64"))
 
-    @routes.post("/v1/classify")
+    @routes.post("/v1/classify", responses={200: {"model": Classes}})
     async def classify(request: Request, asked: ClassifyRequest) -> Response:
         encoding = await off_the_loop(request, partial(prepare_encoding, asked, service.served_encoder(), most))
         found = await _encode(service, request, encoding)

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 from fastapi import APIRouter
+from typing_extensions import TypedDict
 
 from llm_assets.serving.package import Served, ServedEncoder
 from llm_assets.serving.protocol import ApiError
 from llm_assets.serving.service import Service
 
 
+class Model(TypedDict):
+    """OpenAI's, and what there is to know of the package: digest is its data version, task what the name's prompt is
+    for, context the most tokens of a prompt and its reply."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    digest: str
+    kind: Literal["encoder", "decoder"]
+    task: str | None
+    context: int
+    precision: str | None
+    labels: list[str]
+
+
+class Models(TypedDict):
+    object: Literal["list"]
+    data: list[Model]
+
+
 def router(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/v1/models")
 
     @routes.get("")
-    async def models() -> dict[str, Any]:
+    async def models() -> Models:
         served = service.current()
         return {"object": "list", "data": [_described(served, name) for name in served.names]}
 
     @routes.get("/{name}")
-    async def model(name: str) -> dict[str, Any]:
+    async def model(name: str) -> Model:
         served = service.current()
         if name not in served.names:
             raise ApiError(404, f"model {name!r} does not exist", param="model", code="model_not_found")
@@ -29,7 +51,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def _described(served: Served | ServedEncoder, name: str) -> dict[str, Any]:
+def _described(served: Served | ServedEncoder, name: str) -> Model:
     package = served.model.package
     return {
         "id": name,

@@ -7,14 +7,16 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from importlib import resources
+from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 
 from llm_assets.serving.service import Service
 
 PAGES = {"/": "chat.html", "/live": "live.html", "/label": "label.html"}
 SHARED = re.compile(r"<!-- include (look\.css|common\.js|header\.html) -->\n")
+PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 KINDS = ("style", "script")
 POLICY = (
     "default-src 'none'", "connect-src 'self'", "img-src data:", "frame-ancestors 'none'", "base-uri 'none'",
@@ -25,7 +27,7 @@ POLICY = (
 def router(_: Service) -> APIRouter:
     routes = APIRouter()
     for path, name in PAGES.items():
-        routes.add_api_route(path, _page(name), methods=["GET"], name=name, response_class=HTMLResponse)
+        routes.add_api_route(path, _page(name), methods=["GET"], name=name, response_class=Response, responses=PAGE)
     return routes
 
 
