@@ -64,6 +64,11 @@ class VllmConfig(Section):
     gpu_memory: float = Field(
         0.45, gt=0, le=1, description="share of the GPU's memory; below one half, a new model fits beside the old one"
     )
+    arguments: list[str] = Field(
+        [],
+        description="more arguments of `vllm serve`: [--dtype, float32], [--tensor-parallel-size, '2']; what the endpoint "
+        "sets itself stays as it is",
+    )
 
 
 class BackendConfig(Section):

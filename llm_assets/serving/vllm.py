@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,11 @@ from llm_assets.serving.config import VllmConfig
 from llm_assets.serving.package import Served
 
 PROGRAM = "vllm"
-END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+# The first process of vLLM's group. It reads until this process has ended, in whatever way, and then ends the group. Each
+# of vLLM's own processes would outlive the killed one that started it; and while it loads, a SIGTERM waits.
+WATCH = "trap '' TERM; read -r _; kill -TERM 0; sleep 10; kill -KILL 0"
+# The library of our own engine; and no white space, which a reply could go on with for ever.
+CONSTRAINTS = '{"backend": "guidance", "disable_any_whitespace": true}'
 GRACE = 10.0  # seconds to end in
 POLL = 0.2  # seconds
 
@@ -57,32 +60,37 @@ class Place:
 
 
 class VllmServer:
-    """One `vllm serve`, under the package's digest. Raises UserError where the program or the checkpoint is missing."""
+    """One `vllm serve`, under the package's digest. Raises UserError where the program or the checkpoint is missing.
+
+    ready: whether it has answered, and has not ended since.
+    """
 
     def __init__(self, served: Served, package: Path, settings: VllmConfig, log: Path) -> None:
         program, checkpoint = require_program(), checkpoint_of(package)
-        port, self._log = _free_port(), log
+        port, self._log, self.ready = _free_port(), log, False
         self._address, self._key = f"http://127.0.0.1:{port}", secrets.token_urlsafe(32)
         self.place = Place(f"{self._address}/v1", served.digest, {"authorization": f"Bearer {self._key}"})
         command = [
-            *(program, "serve", str(checkpoint), "--served-model-name", served.digest),
+            *(program, "serve", str(checkpoint), *settings.arguments),  # of an option given twice, the last counts
+            *("--served-model-name", served.digest),
             *("--host", "127.0.0.1", "--port", str(port)),
             *("--load-format", "safetensors", "--no-trust-remote-code"),
             *("--generation-config", "vllm"),  # what a request does not ask for is off, whatever the checkpoint says
             *("--max-model-len", str(served.model.context)),
             *("--gpu-memory-utilization", str(settings.gpu_memory)),
+            *("--structured-outputs-config", CONSTRAINTS),
         ]
         # The key is no argument: those are for everybody to read.
         environment = {"VLLM_API_KEY": self._key, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
         with log.open("ab") as output:
+            self._watch = subprocess.Popen(["sh", "-c", WATCH], stdin=subprocess.PIPE, process_group=0)
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=os.environ | environment,
-                start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                process_group=self._watch.pid,
             )
 
     def wait(self, seconds: float) -> None:
@@ -93,6 +101,7 @@ class VllmServer:
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 if httpx.get(f"{self._address}/health", timeout=POLL * 10, trust_env=False).status_code == 200:
+                    self.ready = True
                     return
             except httpx.HTTPError:
                 pass
@@ -103,33 +112,31 @@ class VllmServer:
         raise UserError(f"vllm {why}: {self._last_words()} Log: {self._log}")
 
     def ended(self) -> int:
-        """Its exit status, once it has ended."""
-        return self._process.wait()
+        """Its exit status, once it has ended, and with it all that it has started."""
+        status = self._process.wait()
+        self.ready = False
+        self._kill()
+        return status
 
     def close(self) -> None:
         """End it, and what it has started."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._process.pid, number)
-                self._process.wait(GRACE)
-            except ProcessLookupError:
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        self._process.poll()
+        self._signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE)
+        self._kill()
+        self._process.wait()
+
+    def _kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        self._watch.communicate()
+
+    def _signal(self, number: int) -> None:
+        if self._watch.poll() is None:  # else the number of its group may be another's by now
+            os.killpg(self._watch.pid, number)
 
     def _last_words(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")[:300]
-
-
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-
-def _end_with_parent() -> None:
-    """In the child: to be ended when the thread that started it ends, a killed process included."""
-    assert _prctl is not None
-    _prctl(END_WITH_PARENT, signal.SIGTERM)
 
 
 def _free_port() -> int:
