@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -19,11 +20,16 @@ from llm_assets.serving.config import VllmConfig
 from llm_assets.serving.package import Served
 
 PROGRAM = "vllm"
-# The first process of vLLM's group. It reads until this process has ended, in whatever way, and then ends the group. Each
-# of vLLM's own processes would outlive the killed one that started it; and while it loads, a SIGTERM waits.
+# The first process of vLLM's group. It reads until this process has ended, in whatever way, and then ends the group.
+# A killed process of vLLM's leaves those that it started, and they the memory that they hold; while it loads, it lets
+# a SIGTERM wait.
 WATCH = "trap '' TERM; read -r _; kill -TERM 0; sleep 10; kill -KILL 0"
 # The library of our own engine; and no white space, which a reply could go on with for ever.
 CONSTRAINTS = '{"backend": "guidance", "disable_any_whitespace": true}'
+CAUSE = re.compile(  # in its log: an error at the beginning of a line, and what is indented below
+    r"^(?:\(\w+ pid=\d+\) )?(?:ERROR \S+ \S+ \[\S+\] )?((?:\w+\.)*\w+(?:Error|Exception): .+(?:\n +\S.*)?)",
+    re.MULTILINE,
+)
 GRACE = 10.0  # seconds to end in
 POLL = 0.2  # seconds
 
@@ -33,8 +39,8 @@ def require_program() -> str:
     found = shutil.which(PROGRAM)
     if found is None:
         raise UserError(
-            "serving.backend.vllm needs the program `vllm` on PATH, which is not there. Install it (pip install vllm; "
-            "it needs a GPU), name a server that runs already (serving.backend.url), or leave serving.backend out."
+            "serving.backend.vllm needs the program `vllm` on PATH, which is not there. Install it (pip install vllm, "
+            "for a GPU), name a server that runs already (serving.backend.url), or leave serving.backend out."
         )
     return found
 
@@ -83,6 +89,7 @@ class VllmServer:
         # The key is no argument: those are for everybody to read.
         environment = {"VLLM_API_KEY": self._key, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
         with log.open("ab") as output:
+            self._begun = output.tell()
             self._watch = subprocess.Popen(["sh", "-c", WATCH], stdin=subprocess.PIPE, process_group=0)
             self._process = subprocess.Popen(
                 command,
@@ -135,8 +142,11 @@ class VllmServer:
             os.killpg(self._watch.pid, number)
 
     def _last_words(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")[:300]
+        """The first error it told of, which the others follow from; else its last line."""
+        told = self._log.read_bytes()[self._begun :].decode(errors="replace")
+        if cause := CAUSE.search(told):
+            return " ".join(cause[1].split())[:300]
+        return next((line.strip() for line in reversed(told.split("\n")) if line.strip()), "")[:300]
 
 
 def _free_port() -> int:

@@ -38,16 +38,6 @@ def programs(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def shipped(packages, tmp_path_factory):
-    """good, worse: packages that hold their checkpoint, as `evaluation.release.checkpoint` has it."""
-    root = tmp_path_factory.mktemp("shipped")
-    for name in ("good", "worse"):
-        shutil.copytree(packages[name], root / name)
-        shutil.copytree(packages[name].parent / f"{name}-checkpoint", root / name / "checkpoint")
-    return {name: root / name for name in ("good", "worse")}
-
-
 @pytest.fixture
 def front(programs, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
