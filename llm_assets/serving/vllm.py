@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+import re
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,16 @@ from llm_assets.serving.config import VllmConfig
 from llm_assets.serving.package import Served
 
 PROGRAM = "vllm"
-END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+# The first process of vLLM's group. It reads until this process has ended, in whatever way, and then ends the group.
+# A killed process of vLLM's leaves those that it started, and they the memory that they hold; while it loads, it lets
+# a SIGTERM wait.
+WATCH = "trap '' TERM; read -r _; kill -TERM 0; sleep 10; kill -KILL 0"
+# The library of our own engine; and no white space, which a reply could go on with for ever.
+CONSTRAINTS = '{"backend": "guidance", "disable_any_whitespace": true}'
+CAUSE = re.compile(  # in its log: an error at the beginning of a line, and what is indented below
+    r"^(?:\(\w+ pid=\d+\) )?(?:ERROR \S+ \S+ \[\S+\] )?((?:\w+\.)*\w+(?:Error|Exception): .+(?:\n +\S.*)?)",
+    re.MULTILINE,
+)
 GRACE = 10.0  # seconds to end in
 POLL = 0.2  # seconds
 
@@ -30,8 +39,8 @@ def require_program() -> str:
     found = shutil.which(PROGRAM)
     if found is None:
         raise UserError(
-            "serving.backend.vllm needs the program `vllm` on PATH, which is not there. Install it (pip install vllm; "
-            "it needs a GPU), name a server that runs already (serving.backend.url), or leave serving.backend out."
+            "serving.backend.vllm needs the program `vllm` on PATH, which is not there. Install it (pip install vllm, "
+            "for a GPU), name a server that runs already (serving.backend.url), or leave serving.backend out."
         )
     return found
 
@@ -57,32 +66,38 @@ class Place:
 
 
 class VllmServer:
-    """One `vllm serve`, under the package's digest. Raises UserError where the program or the checkpoint is missing."""
+    """One `vllm serve`, under the package's digest. Raises UserError where the program or the checkpoint is missing.
+
+    ready: whether it has answered, and has not ended since.
+    """
 
     def __init__(self, served: Served, package: Path, settings: VllmConfig, log: Path) -> None:
         program, checkpoint = require_program(), checkpoint_of(package)
-        port, self._log = _free_port(), log
+        port, self._log, self.ready = _free_port(), log, False
         self._address, self._key = f"http://127.0.0.1:{port}", secrets.token_urlsafe(32)
         self.place = Place(f"{self._address}/v1", served.digest, {"authorization": f"Bearer {self._key}"})
         command = [
-            *(program, "serve", str(checkpoint), "--served-model-name", served.digest),
+            *(program, "serve", str(checkpoint), *settings.arguments),  # of an option given twice, the last counts
+            *("--served-model-name", served.digest),
             *("--host", "127.0.0.1", "--port", str(port)),
             *("--load-format", "safetensors", "--no-trust-remote-code"),
             *("--generation-config", "vllm"),  # what a request does not ask for is off, whatever the checkpoint says
             *("--max-model-len", str(served.model.context)),
             *("--gpu-memory-utilization", str(settings.gpu_memory)),
+            *("--structured-outputs-config", CONSTRAINTS),
         ]
         # The key is no argument: those are for everybody to read.
         environment = {"VLLM_API_KEY": self._key, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
         with log.open("ab") as output:
+            self._begun = output.tell()
+            self._watch = subprocess.Popen(["sh", "-c", WATCH], stdin=subprocess.PIPE, process_group=0)
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=os.environ | environment,
-                start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                process_group=self._watch.pid,
             )
 
     def wait(self, seconds: float) -> None:
@@ -93,6 +108,7 @@ class VllmServer:
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 if httpx.get(f"{self._address}/health", timeout=POLL * 10, trust_env=False).status_code == 200:
+                    self.ready = True
                     return
             except httpx.HTTPError:
                 pass
@@ -103,33 +119,34 @@ class VllmServer:
         raise UserError(f"vllm {why}: {self._last_words()} Log: {self._log}")
 
     def ended(self) -> int:
-        """Its exit status, once it has ended."""
-        return self._process.wait()
+        """Its exit status, once it has ended, and with it all that it has started."""
+        status = self._process.wait()
+        self.ready = False
+        self._kill()
+        return status
 
     def close(self) -> None:
         """End it, and what it has started."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._process.pid, number)
-                self._process.wait(GRACE)
-            except ProcessLookupError:
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        self._process.poll()
+        self._signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE)
+        self._kill()
+        self._process.wait()
+
+    def _kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        self._watch.communicate()
+
+    def _signal(self, number: int) -> None:
+        if self._watch.poll() is None:  # else the number of its group may be another's by now
+            os.killpg(self._watch.pid, number)
 
     def _last_words(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")[:300]
-
-
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-
-
-def _end_with_parent() -> None:
-    """In the child: to be ended when the thread that started it ends, a killed process included."""
-    assert _prctl is not None
-    _prctl(END_WITH_PARENT, signal.SIGTERM)
+        """The first error it told of, which the others follow from; else its last line."""
+        told = self._log.read_bytes()[self._begun :].decode(errors="replace")
+        if cause := CAUSE.search(told):
+            return " ".join(cause[1].split())[:300]
+        return next((line.strip() for line in reversed(told.split("\n")) if line.strip()), "")[:300]
 
 
 def _free_port() -> int:

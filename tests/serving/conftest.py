@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,16 @@ def encoders(tmp_path_factory) -> dict[str, Path]:
     for name, answers in (("good", tiny_encoder.SAME), ("worse", tiny_encoder.TURNED)):
         checkpoint = tiny_encoder.train(root / f"{name}-checkpoint", answers)
         export_encoder(checkpoint, root / name, "fp32", "finetuned_model")
+    return {name: root / name for name in ("good", "worse")}
+
+
+@pytest.fixture(scope="session")
+def shipped(packages, tmp_path_factory):
+    """good, worse: packages that hold their checkpoint, as `evaluation.release.checkpoint` has it."""
+    root = tmp_path_factory.mktemp("shipped")
+    for name in ("good", "worse"):
+        shutil.copytree(packages[name], root / name)
+        shutil.copytree(packages[name].parent / f"{name}-checkpoint", root / name / "checkpoint")
     return {name: root / name for name in ("good", "worse")}
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from contextlib import suppress
-
 import httpx
 import openai
 import pytest
@@ -163,34 +160,3 @@ def test_a_server_that_has_gone_is_502(packages, tmp_path):
         finally:
             made.stop(seconds=3)
             behind.stop(seconds=3)
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("vllm") is None, reason="vllm is not installed (it needs a GPU; pip install vllm)"
-)
-def test_vllm_itself(packages, tmp_path):
-    """`vllm serve` with the fp checkpoint of the same package gives the engine's greedy replies."""
-    import subprocess
-
-    checkpoint, port = packages["good"].parent / "good-checkpoint", free_port()
-
-    def answers() -> bool:
-        assert process.poll() is None, "vllm has ended"
-        with suppress(httpx.HTTPError):
-            return httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
-        return False
-
-    command = ["vllm", "serve", str(checkpoint), "--served-model-name", "good-digest", "--port", str(port)]
-    with subprocess.Popen([*command, "--max-model-len", "256"]) as process:
-        made = front_of(f"http://127.0.0.1:{port}/v1", tmp_path / "home")
-        try:
-            until(answers, "vllm answers", seconds=600, pause=1)
-            made.deploy(packages["good"], "good-digest")
-            made.start()
-            made.wait_serving("good-digest")
-            with client_of(made) as client:
-                for text, label in tiny_package.ROWS:
-                    assert ask(client, text, "llm-assets-route").choices[0].message.content == label
-        finally:
-            made.stop(seconds=3)
-            process.terminate()

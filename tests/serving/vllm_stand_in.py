@@ -7,6 +7,7 @@ handled rightly. It shows nothing of vLLM itself.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -25,6 +26,7 @@ def main() -> int:
     serve.add_argument("--generation-config", choices=["vllm"], required=True)
     serve.add_argument("--max-model-len", type=int, required=True)
     serve.add_argument("--gpu-memory-utilization", type=float, required=True)
+    serve.add_argument("--structured-outputs-config", type=json.loads, required=True)
     given = parser.parse_args()
     if given.trust_remote_code or given.host != "127.0.0.1":
         raise SystemExit("it must neither trust what a checkpoint brings nor listen to the network")
