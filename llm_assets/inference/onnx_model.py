@@ -1,8 +1,8 @@
 """A package on ONNX Runtime: reading prompts and decoding, over rows of one KV cache that the caller manages.
 
-Every matrix product has an even number of rows, padded where need be. ONNX Runtime's quantized products take two rows
-at a time and a last odd one by another kernel, whose rounding differs; with even numbers a sequence's logits are the
-same bits whatever shares its batch and however its prompt was cut into chunks.
+A sequence's logits are the same bits whatever shares its batch and however its prompt was cut into chunks. Integer
+products (`integer_products`) give that by themselves. Other matrix products have an even number of rows, padded where
+need be: ONNX Runtime takes two rows at a time and a last odd one by another kernel, whose rounding differs.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from llm_assets.artifacts import PACKAGE, read_json
 from llm_assets.errors import UserError
+from llm_assets.inference.integer_products import has_integer_products, integer_products
 from llm_assets.inference.kv_cache import KvCache, aligned
-from llm_assets.inference.prefill import has_integer_products, prefill_graph
 from llm_assets.inference.session import open_session
 
 MODEL = "model.onnx"
@@ -50,10 +50,12 @@ class OnnxModel:
         self.eos, self.pad = int(self.package["eos"]), int(self.package["pad"])
         self.layers = int(self.package["layers"])
         self._kv_heads, self._head_dim = int(self.package["kv_heads"]), int(self.package["head_dim"])
-        self._decoder = _Rows(open_session(folder / MODEL, threads, SLOWER))
         new = self.package["format"] == FORMAT and has_integer_products()
-        graph = prefill_graph(folder / MODEL) if new else None
-        self._reader = _Rows(open_session(graph, threads, SLOWER)) if graph else self._decoder
+        graph = integer_products(folder / MODEL) if new else None
+        whole = _Rows(open_session(graph, threads, SLOWER), pairs=False) if graph else None
+        one = whole if self.package["precision"] == "int8" else None
+        self._decoder = one or _Rows(open_session(folder / MODEL, threads, SLOWER), pairs=True)
+        self._reader = whole or self._decoder
 
     @property
     def token_bytes(self) -> int:
@@ -124,19 +126,19 @@ class OnnxModel:
         longest = int(lengths.max())
         if longest >= min(cache.capacity, self.context):
             raise ValueError(f"a row is full: it has room for {min(cache.capacity, self.context)} tokens")
-        even = rows + rows % 2
-        ids = np.full((even, 1), self.pad, dtype=np.int64)
+        count = rows + rows % 2 if self._decoder.pairs else rows
+        ids = np.full((count, 1), self.pad, dtype=np.int64)
         ids[:rows, 0] = tokens
-        after = np.full(even, spare + 1, dtype=np.int32)
+        after = np.full(count, spare + 1, dtype=np.int32)
         after[:rows] = lengths + 1
-        return self._run(self._decoder, cache, 0, ids, after, np.arange(even))[:rows]
+        return self._run(self._decoder, cache, 0, ids, after, np.arange(count))[:rows]
 
     def _run(
         self, rows: _Rows, cache: KvCache, first: int, tokens: np.ndarray, lengths: np.ndarray, wanted: np.ndarray
     ) -> np.ndarray:
         """One call over rows first…; lengths: tokens of each row after it; logits of the flat positions `wanted`."""
         count = len(wanted)
-        positions = np.resize(wanted, count + 1) if count % 2 else wanted
+        positions = np.resize(wanted, count + 1) if rows.pairs and count % 2 else wanted
         logits = np.empty((len(positions), self.vocab), dtype=np.float32)
         total = np.array(max(int(lengths.max()), tokens.shape[1]), dtype=np.int32)
         inputs = {
@@ -151,10 +153,13 @@ class OnnxModel:
 
 class _Rows:
     """A session over rows of a cache, whose keys and values stay bound for as long as the same rows are asked for, and
-    whose inputs stay where they are for as long as they keep their shapes: binding costs as much as a small node."""
+    whose inputs stay where they are for as long as they keep their shapes: binding costs as much as a small node.
 
-    def __init__(self, session: Any) -> None:
-        self._session, self._binding = session, session.io_binding()
+    pairs: whether its products need an even number of rows.
+    """
+
+    def __init__(self, session: Any, pairs: bool) -> None:
+        self._session, self._binding, self.pairs = session, session.io_binding(), pairs
         self._bound: tuple[Any, ...] = ()
         self._inputs: dict[str, np.ndarray] = {}
 

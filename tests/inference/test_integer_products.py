@@ -1,4 +1,4 @@
-"""The graph that reads prompts against the one that decodes: the same model, rounded in another way."""
+"""Integer products of whole rows against the package's own of blocks: the same model, rounded in another way."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from llm_assets.artifacts import PACKAGE, read_json, write_json
 from llm_assets.compression.export import export_package
 from llm_assets.errors import UserError
-from llm_assets.inference.onnx_model import OnnxModel, cache_for
-from llm_assets.inference.prefill import has_integer_products, prefill_graph
+from llm_assets.inference.integer_products import has_integer_products, integer_products
+from llm_assets.inference.onnx_model import MODEL, SLOWER, OnnxModel, _Rows, cache_for
+from llm_assets.inference.session import open_session
 from llm_assets.models.llama import load_model
 
 pytestmark = pytest.mark.skipif(
@@ -32,15 +33,23 @@ def package(request, tiny_checkpoint, tmp_path_factory):
     return folder
 
 
-def test_both_graphs_read_alike(package, tiny_checkpoint):
+def test_int8_decodes_with_them_too_and_int4_with_blocks(package):
     model = OnnxModel(package, threads=1)
-    assert model._reader is not model._decoder
+    assert (model._reader is model._decoder) == (model.package["precision"] == "int8")
+
+
+def test_both_graphs_compute_alike(package):
+    model = OnnxModel(package, threads=1)
+    blocks = _Rows(open_session(package / MODEL, 1, SLOWER), pairs=True)
+    assert model._reader is not blocks and not model._reader.pairs
     prompts = [np.random.default_rng(n).integers(5, model.vocab, n).tolist() for n in (1, 2, 17, 60)]
     caches = [cache_for(model, len(prompts), 128) for _ in range(2)]
-    quick = model.read_prompts(caches[0], prompts)
-    model._reader = model._decoder
-    slow = model.read_prompts(caches[1], prompts)
-    assert np.linalg.norm(quick - slow) < 0.05 * np.linalg.norm(slow - slow.mean(axis=1, keepdims=True))
+    next_tokens, lengths = np.array([5, 6, 7, 8]), np.array([len(prompt) for prompt in prompts])
+    quick = [model.read_prompts(caches[0], prompts), model.decode(caches[0], next_tokens, lengths)]
+    model._reader = model._decoder = blocks
+    slow = [model.read_prompts(caches[1], prompts), model.decode(caches[1], next_tokens, lengths)]
+    for mine, theirs in zip(quick, slow, strict=True):
+        assert np.linalg.norm(mine - theirs) < 0.05 * np.linalg.norm(theirs - theirs.mean(axis=1, keepdims=True))
     # Keys and values of all tokens are there, also in the last layer, which is computed no further for most of them.
     for mine, theirs in zip(caches[0].arrays, caches[1].arrays, strict=True):
         for row, prompt in enumerate(prompts):
@@ -50,7 +59,7 @@ def test_both_graphs_read_alike(package, tiny_checkpoint):
 
 def test_a_package_in_full_precision_needs_no_second_graph(tiny_checkpoint, tmp_path):
     export_package(tiny_checkpoint, tmp_path, "fp32", "finetuned_model")
-    assert prefill_graph(tmp_path / "model.onnx") is None
+    assert integer_products(tmp_path / "model.onnx") is None
     model = OnnxModel(tmp_path, threads=1)
     assert model._reader is model._decoder
 
