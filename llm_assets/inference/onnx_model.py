@@ -52,10 +52,12 @@ class OnnxModel:
         self._kv_heads, self._head_dim = int(self.package["kv_heads"]), int(self.package["head_dim"])
         new = self.package["format"] == FORMAT and has_integer_products()
         graph = integer_products(folder / MODEL) if new else None
-        whole = _Rows(open_session(graph, threads, SLOWER), pairs=False) if graph else None
-        one = whole if self.package["precision"] == "int8" else None
-        self._decoder = one or _Rows(open_session(folder / MODEL, threads, SLOWER), pairs=True)
-        self._reader = whole or self._decoder
+        integers = _Rows(open_session(graph, threads, SLOWER), pairs=False) if graph else None
+        if integers and self.package["precision"] == "int8":
+            self._decoder = integers
+        else:
+            self._decoder = _Rows(open_session(folder / MODEL, threads, SLOWER), pairs=True)
+        self._reader = integers or self._decoder
 
     @property
     def token_bytes(self) -> int:

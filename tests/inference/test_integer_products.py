@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import numpy as np
@@ -73,4 +74,14 @@ def test_a_package_of_the_format_before_is_still_read(tiny_checkpoint, tmp_path)
     assert model.read_prompts(cache_for(model, 1, 64), [[5, 6, 7]]).shape == (1, model.vocab)
     write_json(package | {"format": 1}, tmp_path / PACKAGE)
     with pytest.raises(UserError, match="of format 1, not 3"):
+        OnnxModel(tmp_path)
+
+
+def test_weights_that_are_not_whole_are_refused_by_name(tiny_checkpoint, tmp_path):
+    export_package(tiny_checkpoint, tmp_path, "int8", "finetuned_model")
+    weights = max(
+        (path for path in tmp_path.iterdir() if path.name != "tokenizer.json"), key=lambda path: path.stat().st_size
+    )
+    os.truncate(weights, weights.stat().st_size // 2)
+    with pytest.raises(UserError, match="cannot be loaded"):
         OnnxModel(tmp_path)
