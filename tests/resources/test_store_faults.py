@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import random
 import signal
-import time
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -145,17 +146,37 @@ def run(store: ManagedStore, number: int) -> None:
     store.publish(branch, branch)
 
 
+def die_at_call(number: int, work: Callable[[], None]) -> int:
+    """Do `work`, and be killed at its `number`th call or return of a function; how many there were."""
+    seen = 0
+
+    def count(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
 def kill_runs(open_store: Callable[[], ManagedStore], kills: int, seed: int) -> None:
-    """Kill runs at random instants. `main` is always one whole run, and a rerun completes."""
+    """Kill runs at random calls. `main` is always one whole run, and a rerun completes."""
+
+    def begin(number: int) -> None:
+        run(open_store(), number)
+
     choose = random.Random(seed)
-    begun = time.monotonic()
-    run(open_store(), 0)
-    span, last, interrupted = time.monotonic() - begun, 0, 0
-    for number in range(1, kills + 1):
-        writer = FORK.Process(target=lambda number=number: run(open_store(), number))
+    begin(0)  # what is imported or made once is no part of the count
+    calls = die_at_call(0, partial(begin, 1))
+    last, interrupted = 1, 0
+    for number in range(2, kills + 2):
+        writer = FORK.Process(target=die_at_call, args=(choose.randint(1, calls), partial(begin, number)))
         writer.start()
-        time.sleep(choose.random() * span)
-        os.kill(writer.pid, signal.SIGKILL)
         writer.join()
         interrupted += writer.exitcode == -signal.SIGKILL
         store = open_store()
@@ -166,7 +187,7 @@ def kill_runs(open_store: Callable[[], ManagedStore], kills: int, seed: int) -> 
         last = number
     store = open_store()
     assert interrupted > kills / 2, "most of them were at work when they were killed"
-    assert [release.name for release in store.releases()] == [f"v{n}" for n in range(kills + 1, 0, -1)]
+    assert [release.name for release in store.releases()] == [f"v{n}" for n in range(kills + 2, 0, -1)]
     for release in store.releases():
         number = release.branch.removeprefix("run/")
         assert texts(store, release.name) == {asset: f"{asset} {number}" for asset in ASSETS}
