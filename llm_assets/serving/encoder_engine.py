@@ -58,7 +58,7 @@ class EncoderEngine:
         self._settings, self._metrics = settings.encoder, metrics
         self._waiting: dict[tuple[ServedEncoder, int], deque[Waiting]] = {}
         self._numbers = itertools.count()
-        self._load = Load()
+        self._load = Load(1, self._settings.batch_tokens)
         self._usual = 1.0  # texts of a request
         self._changed = threading.Condition()
         self._closing = False
@@ -72,7 +72,7 @@ class EncoderEngine:
         The future holds their results in order, or an ApiError; cancelling it takes what still waits from the queue.
         """
         work = Work(package, texts, deadline)
-        own = self._load.takes(sum(package.model.width(len(ids)) for ids in texts))
+        own = self._takes(sum(package.model.width(len(ids)) for ids in texts))
         with self._changed:
             waiting, before = self._ahead()
             self._usual += LEARNED * (len(texts) - self._usual)
@@ -97,7 +97,10 @@ class EncoderEngine:
     def _ahead(self) -> tuple[int, float]:
         """How many texts wait, and how many seconds of work they are."""
         queues = [(width, len(queue)) for (_, width), queue in list(self._waiting.items())]
-        return sum(count for _, count in queues), self._load.takes(sum(width * count for width, count in queues))
+        return sum(count for _, count in queues), self._takes(sum(width * count for width, count in queues))
+
+    def _takes(self, tokens: int) -> float:
+        return self._load.takes(tokens, self._settings.batch_tokens)
 
     def close(self) -> None:
         with self._changed:

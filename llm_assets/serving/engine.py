@@ -44,7 +44,7 @@ class Engine:
         self.deliver = deliver
         self._settings, self._metrics = settings, metrics
         self._lanes: dict[Served, Lane] = {}
-        self._load = Load()
+        self._load = Load(settings.max_batch, settings.prefill_tokens)
         self._arrived: list[Row] = []
         self._events: list[tuple[Row, Event]] = []
         self._changed = threading.Condition()
@@ -58,9 +58,9 @@ class Engine:
         """Queue the rows of one request: all of them or none. Raises ApiError 429 when the queue is full, or when
         what is before them would keep them from being answered in time."""
         with self._changed:
-            waiting, before = self._ahead()
+            waiting, ahead, before = self._ahead()
             full = waiting + len(rows) > self._settings.queue_limit
-            if full or self._load.too_late(before, rows, time.monotonic()):
+            if full or self._load.too_late(before, ahead, rows, time.monotonic()):
                 self._metrics.rejected.inc()
                 raise queue_full(retry_after(before))
             self._arrived.extend(rows)
@@ -72,18 +72,19 @@ class Engine:
         """Retry-After where a request that may take so many seconds need not even be read: the queue is full, or its
         work takes up nearly all of the time. None otherwise. Cheap: the queue is looked at now and then."""
         if (now := time.monotonic()) - self._looked > LOOK:
-            self._waiting, self._before = self._ahead()
+            self._waiting, _, self._before = self._ahead()
             self._looked = now
         full = self._waiting >= self._settings.queue_limit or nearly_late(self._before, seconds)
         return retry_after(self._before) if full else None
 
-    def _ahead(self) -> tuple[int, float]:
-        """How many rows wait, and how many seconds of work they and the running ones are."""
+    def _ahead(self) -> tuple[int, int, float]:
+        """How many rows wait, how many these and the running ones are, and how many seconds of work."""
         lanes = list(self._lanes.values())
         queued = [*self._arrived, *(row for lane in lanes for row in list(lane.waiting))]
         waiting = [row for row in queued if not row.cancelled]
         running = [row for lane in lanes for row in lane.rows if not row.cancelled]
-        return len(waiting), self._load.seconds([*waiting, *running])
+        ahead = [*waiting, *running]
+        return len(waiting), len(ahead), self._load.seconds(ahead)
 
     def cancel(self, rows: list[Row]) -> None:
         """The client has gone: its rows leave their slots, or the queue, after the step that is running."""

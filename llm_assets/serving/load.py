@@ -3,48 +3,68 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from llm_assets.serving.rows import Row
 
-MEMORY = 3.0  # seconds of work that the rate is taken over, so that it follows what else the machine does
+MEMORY = 3.0  # seconds of work that rates are taken over, so that they follow what else the machine does
 FEW, BRIEF = 200, 1.0  # tokens and seconds of work that say nothing yet: the first steps are slow
 LEARNED = 0.05  # weight of one finished reply in the share of its tokens that a reply is expected to use
 MARGIN = 0.5  # of the time to a deadline may be taken up by what is before a request and itself: speed varies
 NEARLY = 0.9
+COMPANY = 0.5  # a token's time in a larger step than any that was seen, over that in the largest one seen,
+FULL = 16  # unless that had so many tokens: from there on it hardly falls
 
 
 class Load:
-    """Work is counted in tokens read or decoded: on a CPU, at a full batch, the two cost about the same."""
+    """What a token costs, by how many a step reads or decodes: in company it costs a half to a fifth of what it costs
+    alone, so what one client's stream took says little of sixteen.
 
-    def __init__(self) -> None:
-        self._tokens = self._seconds = 0.0
+    batch: most rows decoded together. read: tokens of a prompt read at once.
+    """
+
+    def __init__(self, batch: int, read: int) -> None:
+        self._batch, self._read = batch, read
+        self._seen: dict[int, tuple[float, float]] = {}  # bits of a step's size -> tokens, seconds
         self._share = 1.0
 
     def did(self, tokens: int, seconds: float) -> None:
         """A step took so long for so many tokens."""
-        if self._seconds > MEMORY:
-            self._tokens, self._seconds = self._tokens / 2, self._seconds / 2
-        self._tokens += tokens
-        self._seconds += seconds
+        if not tokens:
+            return
+        if sum(spent for _, spent in self._seen.values()) > MEMORY:
+            self._seen = {size: (before / 2, spent / 2) for size, (before, spent) in self._seen.items()}
+        before, spent = self._seen.get(tokens.bit_length(), (0.0, 0.0))
+        self._seen[tokens.bit_length()] = before + tokens, spent + seconds
 
     def finished(self, row: Row, tokens: int) -> None:
         """A reply has ended: most use less than they may."""
         self._share += LEARNED * (tokens / row.sampling.max_tokens - self._share)
 
-    def takes(self, tokens: float) -> float:
-        """How many seconds so many tokens take; 0 before anything is known."""
-        if not self._tokens or (self._tokens < FEW and self._seconds < BRIEF):
-            return 0.0
-        return max(0.0, tokens) * self._seconds / self._tokens
+    def takes(self, tokens: float, step: int) -> float:
+        """How many seconds so many tokens take in steps of `step` tokens; 0 before anything is known."""
+        size = step.bit_length()
+        costs = {at: spent / done for at, (done, spent) in self._seen.items() if done >= FEW or spent >= BRIEF}
+        smaller, larger = [at for at in costs if at <= size], [at for at in costs if at > size]
+        if not costs:
+            cost = 0.0
+        elif smaller:
+            near = max(smaller)
+            cost = costs[near] * (COMPANY if near < min(size, FULL.bit_length()) else 1)
+        else:
+            cost = costs[min(larger)]
+        return max(0.0, tokens) * cost
 
-    def seconds(self, rows: Iterable[Row]) -> float:
-        """How long what is left of these rows takes."""
-        return self.takes(sum(len(row.prompt) + self._share * row.sampling.max_tokens - row.past for row in rows))
+    def seconds(self, rows: Sequence[Row], company: int = 0) -> float:
+        """How long what is left of these rows takes, with so many others beside them."""
+        unread = sum(max(0, len(row.prompt) - row.past) for row in rows)
+        all_ = sum(len(row.prompt) + self._share * row.sampling.max_tokens - row.past for row in rows)
+        return self.takes(unread, self._read) + self.takes(all_ - unread, min(len(rows) + company, self._batch))
 
-    def too_late(self, before: float, rows: Sequence[Row], now: float) -> bool:
-        """Whether `rows` would miss their deadline because of the seconds of work `before` them."""
-        return late(before, self.seconds(rows), rows[0].deadline - now)
+    def too_late(self, before: float, company: int, rows: Sequence[Row], now: float) -> bool:
+        """Whether `rows` would miss their deadline because of the `company` before them, which are `before` seconds of
+        work."""
+        return late(before, self.seconds(rows, company), rows[0].deadline - now)
 
 
 def late(before: float, own: float, left: float) -> bool:

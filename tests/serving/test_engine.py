@@ -277,7 +277,7 @@ def test_what_cannot_be_answered_in_time_is_refused_at_once(world, exact):
             world.engine.submit([world.row(exact, [5], Sampling(5))])
     assert refused.value.status == 429 and int(refused.value.headers["retry-after"]) >= 1
     world.engine.cancel(rows)
-    world.run(world.row(exact, [5], Sampling(200, ignore_eos=True)))
+    world.run(world.row(exact, [5], Sampling(250, ignore_eos=True)))
     ahead = world.row(exact, [5] * 20, Sampling(400, ignore_eos=True))
     world.engine.submit([ahead])
     with pytest.raises(ApiError, match="all the work"):
