@@ -2,7 +2,8 @@
 
 Weights get one scale a column, and each row of activations is rounded to int8 by its own largest value (the
 "vector-wise" quantization of Dettmers et al. 2022, LLM.int8(), section 3.1). The products are sums of integers, so a
-row's result does not depend on what it is read with. Around attention, values are [tokens, width]; the scales of a
+row's result does not depend on what it is read with. Every node costs about a microsecond, so there are as few as can
+be: a row's largest value, its rounding (one block of `QuantizeLinear` is a row), the product; and the scales of a
 product's rows are applied where they can no longer be put off. Of the last layer, whose states nobody reads else, only
 keys, values and attention are computed for all tokens, the rest for those whose logits are asked for.
 """
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
 EXTENSIONS = "com.microsoft"
+NORM = "SimplifiedLayerNormalization"
 
 
 def integer_graph(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -29,7 +31,7 @@ def integer_graph(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.product(node, inputs[0])
         elif node.op_type == "Mul" and inputs[1] in graph.scales:
             graph.gate(node, inputs)
-        elif node.op_type in ("Add", "SimplifiedLayerNormalization"):
+        elif node.op_type in ("Add", NORM):
             graph.stream(node, inputs)
         elif node.op_type == "GroupQueryAttention":
             graph.attention(node, inputs)
@@ -50,7 +52,7 @@ class IntegerGraph:
     """Takes the old graph's nodes one by one, and writes the new ones.
 
     names: of the new graph's tensors, where the old one's differ. scales: of tensors whose rows are still to be
-    multiplied, the name of what by: [tokens, 1].
+    multiplied, the name of what by: [batch, tokens, 1].
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -62,21 +64,23 @@ class IntegerGraph:
         self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self._weights |= {node.output[0]: self._weights[node.input[0]] for node in nodes if node.op_type == "Cast"}
         self._products = {node.input[0]: node for node in nodes if node.op_type == "MatMulNBits"}
+        self._width = next(self._weights[node.input[1]].dims[0] for node in nodes if node.op_type == NORM)
         self._last = [node.name for node in nodes if node.op_type == "GroupQueryAttention"][-1]
         self._quantized: dict[str, tuple[str, str]] = {}
         self._stream, self._tokens = "", "all"
         self._begin()
 
     def _begin(self) -> None:
-        """Constants, and what every layer needs of the call's shape."""
+        """Constants, and the zero points of the rows that a call has: one each, as many dimensions as the rows."""
         self._constant("one", np.array(1, np.float32))
         self._constant("step", np.array(1 / 127, np.float32))
         self._constant("middle", np.array(128, np.uint8))
         self._constant("end", np.array([-1]))
-        self._constant("column", np.array([-1, 1]))
-        self._add("Concat", [self._add("Shape", ["input_ids"], "shape"), "end"], "batch", axis=0)
-        for tokens, source in (("all", self._add("Reshape", ["input_ids", "end"], "flat")), ("chosen", "logit_rows")):
-            self._add("Expand", ["middle", self._add("Shape", [source], f"{tokens}/count")], f"{tokens}/middles")
+        self._constant("single", np.array([1]))
+        for tokens, source in (("all", "input_ids"), ("chosen", "logit_rows")):
+            count = self._add("Shape", [source], f"{tokens}/count")
+            column = self._add("Concat", [count, "single"], f"{tokens}/column", axis=0)
+            self._add("Expand", ["middle", column], f"{tokens}/middles")
 
     def _constant(self, name: str, value: np.ndarray) -> str:
         from onnx import numpy_helper
@@ -90,10 +94,11 @@ class IntegerGraph:
         self.nodes.append(helper.make_node(kind, inputs, [output], f"{output}/{kind}", **attributes))
         return output
 
-    def _rows(self, value: str, width: int) -> str:
-        """[batch, tokens, width] as [batch * tokens, width]."""
+    def _chosen(self, value: str, width: int) -> str:
+        """Of [batch, tokens, width] the tokens that logits are asked for, [chosen, width]."""
         shape = self._constant(f"{value}/shape", np.array([-1, width]))
-        return self._add("Reshape", [value, shape], f"{value}/rows")
+        rows = self._add("Reshape", [value, shape], f"{value}/rows")
+        return self._add("Gather", [rows, "logit_rows"], f"{value}/chosen", axis=0)
 
     def copy(self, node: onnx.NodeProto, inputs: list[str]) -> None:
         """As it was, with the rows of what it reads scaled."""
@@ -108,25 +113,19 @@ class IntegerGraph:
 
     def stream(self, node: onnx.NodeProto, inputs: list[str]) -> None:
         """What is added to the residual stream, or its norm."""
-        if not self._stream:  # the first norm is that of the embedding
-            self._stream = node.input[0]
-            self.names[self._stream] = inputs[0] = self._rows(inputs[0], self._weights[inputs[1]].dims[0])
-        if node.op_type == "Add":
-            self._stream = node.output[0]
+        if node.op_type == "Add" or not self._stream:  # the first norm is that of the embedding
+            self._stream = node.output[0] if node.op_type == "Add" else node.input[0]
         self.copy(node, inputs)
 
     def attention(self, node: onnx.NodeProto, inputs: list[str]) -> None:
-        """Over [batch, tokens, heads]; after the last one, only the tokens asked for go on."""
-        scaled = self._scaled(inputs[0])
-        self.copy(node, [self._add("Reshape", [scaled, "batch"], f"{scaled}/batch"), *inputs[1:]])
-        found = node.output[0]
-        width = next(entry.i for entry in self._products[found].attribute if entry.name == "K")
-        self.names[found] = self._rows(found, width)
+        """After the last one, only the tokens asked for go on."""
+        self.copy(node, inputs)
         if node.name == self._last:
-            self._tokens = "chosen"
-            self.names[found] = self._add("Gather", [self.names[found], "logit_rows"], f"{found}/chosen", axis=0)
+            self._tokens, found = "chosen", node.output[0]
+            width = next(entry.i for entry in self._products[found].attribute if entry.name == "K")
+            self.names[found] = self._chosen(found, width)
             stream = self.names.get(self._stream, self._stream)
-            self.names[self._stream] = self._add("Gather", [stream, "logit_rows"], f"{stream}/chosen", axis=0)
+            self.names[self._stream] = self._chosen(stream, self._width)
 
     def gate(self, node: onnx.NodeProto, inputs: list[str]) -> None:
         """The gate times a result whose rows are not scaled: then neither are the product's."""
@@ -135,10 +134,10 @@ class IntegerGraph:
 
     def product(self, node: onnx.NodeProto, given: str) -> None:
         """x W as (quantized x) (quantized W): the columns are scaled in the product, the rows where they are read."""
-        if given not in self._quantized:
-            self._quantized[given] = self._quantize(given)  # once for gate and up
-        rows, scale = self._quantized[given]
         shape = {entry.name: entry.i for entry in node.attribute}
+        if given not in self._quantized:
+            self._quantized[given] = self._quantize(given, shape["K"])  # once for gate and up
+        rows, scale = self._quantized[given]
         values = dequantized(self._array(node.input[1]), self._array(node.input[2]), shape)
         result = "logits/unscaled" if node.output[0] == "logits" else node.output[0]
         largest = np.abs(values).max(axis=1) / 127
@@ -161,18 +160,17 @@ class IntegerGraph:
 
         return numpy_helper.to_array(self._weights[name])
 
-    def _quantize(self, given: str) -> tuple[str, str]:
-        """Rows as uint8 around 128, and what they are to be multiplied by again, [tokens, 1]. The scale of a row of
-        nothing but zeros is 0: whatever it becomes is multiplied by that."""
-        high = self._add("ReduceMax", [given, "end"], f"{given}/high", keepdims=0)
-        low = self._add("Neg", [self._add("ReduceMin", [given, "end"], f"{given}/low", keepdims=0)], f"{given}/-low")
-        largest = self._add("Max", [high, low], f"{given}/largest")
+    def _quantize(self, given: str, width: int) -> tuple[str, str]:
+        """Rows as uint8 around 128, and what they are to be multiplied by again, [batch, tokens, 1]. The scale of a row
+        of nothing but zeros is 0: whatever it becomes is multiplied by that."""
+        sizes = self._add("Abs", [given], f"{given}/sizes")
+        largest = self._add("ReduceMax", [sizes, "end"], f"{given}/largest", keepdims=1)
         scale = self._add("Mul", [largest, "step"], f"{given}/scale")
-        rows = self._add("QuantizeLinear", [given, scale, f"{self._tokens}/middles"], f"{given}/quantized", axis=0)
-        column = self._add("Reshape", [scale, "column"], f"{given}/column")
+        inputs = [given, scale, f"{self._tokens}/middles"]
+        rows = self._add("QuantizeLinear", inputs, f"{given}/quantized", axis=-1, block_size=width)
         if given in self.scales:
-            column = self._add("Mul", [column, self.scales[given]], f"{given}/columns")
-        return rows, column
+            scale = self._add("Mul", [scale, self.scales[given]], f"{given}/column")
+        return rows, scale
 
 
 def dequantized(table: np.ndarray, scales: np.ndarray, shape: dict[str, int]) -> np.ndarray:

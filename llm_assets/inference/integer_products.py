@@ -21,7 +21,8 @@ from llm_assets.errors import UserError
 if TYPE_CHECKING:
     import onnx
 
-LARGEST = 2**30  # bytes of weights: beyond it a second copy, and ONNX's limit on one message, would be a burden
+SMALLEST = 2**23  # bytes of weights: below, the nodes around the products take longer than the products save
+LARGEST = 2**30  # beyond it a second copy, and ONNX's limit on one message, would be a burden
 CPU_FLAGS = {"avx512_vnni", "avx_vnni", "asimddp"}
 
 
@@ -36,8 +37,8 @@ def has_integer_products() -> bool:
 
 
 def integer_products(path: Path) -> bytes | None:
-    """The package's graph with products of int8; None where it is not quantized, or too large for a copy. Raises
-    UserError when it cannot be read."""
+    """The package's graph with products of int8; None where it is not quantized, too small to gain by it, or too large
+    for a copy. Raises UserError when it cannot be read."""
     import onnx
 
     from llm_assets.inference.integer_graph import integer_graph
@@ -46,7 +47,8 @@ def integer_products(path: Path) -> bytes | None:
         model = onnx.load(str(path), load_external_data=False)
         weights = {tensor.name: tensor for tensor in model.graph.initializer}
         products = [node for node in model.graph.node if node.op_type == "MatMulNBits"]
-        if not products or sum(np.prod(weights[node.input[1]].dims) for node in products) > LARGEST:
+        size = sum(np.prod(weights[node.input[1]].dims) for node in products)
+        if not products or not SMALLEST <= size <= LARGEST:
             return None
         _read_external(model, path.parent)
         return integer_graph(model).SerializeToString()

@@ -11,6 +11,7 @@ import pytest
 from llm_assets.artifacts import PACKAGE, read_json, write_json
 from llm_assets.compression.export import export_package
 from llm_assets.errors import UserError
+from llm_assets.inference import integer_products as products
 from llm_assets.inference.integer_products import has_integer_products, integer_products
 from llm_assets.inference.onnx_model import MODEL, SLOWER, OnnxModel, _Rows, cache_for
 from llm_assets.inference.session import open_session
@@ -19,6 +20,11 @@ from llm_assets.models.llama import load_model
 pytestmark = pytest.mark.skipif(
     not has_integer_products(), reason="a CPU with integer dot products: without, one graph reads and decodes"
 )
+
+
+@pytest.fixture(autouse=True)
+def gain_by_any_size(monkeypatch):
+    monkeypatch.setattr(products, "SMALLEST", 0)
 
 
 @pytest.fixture(scope="module", params=[("int8", 2), ("int4", 2), ("int8", 1)], ids=str)
@@ -56,6 +62,12 @@ def test_both_graphs_compute_alike(package):
         for row, prompt in enumerate(prompts):
             kept, expected = mine[row, :, : len(prompt)], theirs[row, :, : len(prompt)]
             assert np.linalg.norm(kept - expected) < 0.05 * np.linalg.norm(expected)
+
+
+def test_a_small_package_has_one_graph_of_blocks(package, monkeypatch):
+    monkeypatch.setattr(products, "SMALLEST", 2**23)
+    model = OnnxModel(package, threads=1)
+    assert model._reader is model._decoder and model._decoder.pairs
 
 
 def test_a_package_in_full_precision_needs_no_second_graph(tiny_checkpoint, tmp_path):

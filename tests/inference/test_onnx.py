@@ -12,7 +12,7 @@ from llm_assets.alignment.examples import base_templates, sample_examples, split
 from llm_assets.artifacts import read_json, write_json
 from llm_assets.compression.export import export_package, model_bytes
 from llm_assets.errors import UserError
-from llm_assets.inference import load_generator, onnx_model
+from llm_assets.inference import integer_products, load_generator, onnx_model
 from llm_assets.inference.onnx_model import OnnxModel, cache_for
 from llm_assets.models.llama import load_model
 
@@ -59,9 +59,13 @@ def test_generators_of_checkpoint_and_package_agree(packages, tiny_checkpoint, e
     assert np.mean([a == b for a, b in zip(int8, torch_answers, strict=True)]) >= 0.9
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
-def test_a_sequence_has_the_same_bits_whatever_shares_its_batch(packages, examples, precision):
+@pytest.mark.parametrize(
+    ("precision", "smallest"),
+    [("fp32", 0), ("int8", 0), ("int4", 0), ("int8", integer_products.SMALLEST), ("int4", integer_products.SMALLEST)],
+)
+def test_a_sequence_has_the_same_bits_whatever_shares_its_batch(packages, examples, monkeypatch, precision, smallest):
     """Read alone, in chunks or beside others, decoded in batches of any size: logits are equal to the last bit."""
+    monkeypatch.setattr(integer_products, "SMALLEST", smallest)
     package = OnnxModel(packages / precision, threads=1)
     prompts = [package.tokenizer.encode(e.prompt).ids for e in examples[:9]]
     tokens = np.random.default_rng(3).integers(5, package.vocab, (len(prompts), 4))
@@ -85,6 +89,7 @@ def test_a_sequence_has_the_same_bits_whatever_shares_its_batch(packages, exampl
 
 
 def test_many_and_long_prompts_are_read_in_calls_of_bounded_size(packages, examples, monkeypatch):
+    monkeypatch.setattr(integer_products, "SMALLEST", 0)
     package = OnnxModel(packages / "int8", threads=1)
     prompts = [package.tokenizer.encode(e.prompt).ids for e in examples[:9]]
     expected = package.read_prompts(cache_for(package, len(prompts), 128), prompts)
