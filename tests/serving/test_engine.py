@@ -186,6 +186,14 @@ def test_rows_that_come_together_begin_together(world, exact):
     small.engine.close()
 
 
+def test_one_stream_tells_no_more_pieces_than_eyes_follow(world, exact):
+    row = world.row(exact, [5, 6, 7], Sampling(400, ignore_eos=True))
+    started = time.monotonic()
+    tokens = world.run(row)[0]
+    assert len(tokens) == 400 and len(row.events) <= 100 * (time.monotonic() - started) + 3
+    assert "".join(event.text for event in row.events) == exact.model.tokenizer.decode(tokens, skip_special_tokens=True)
+
+
 def test_pieces_come_in_turns_and_none_is_lost(world, exact):
     """A fast model's tokens are told several at a time; a reply that nobody reads while it grows, in two pieces."""
     streams = [world.row(exact, prompt, Sampling(150, ignore_eos=True)) for prompt in prompts(8, 11, 5, 40)]
