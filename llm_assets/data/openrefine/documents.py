@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llm_assets.data.openrefine.files import arrow_part
 from llm_assets.data.openrefine.history import ROW_BY_ROW, read_history, replay
-from llm_assets.data.openrefine.table import Table
+from llm_assets.data.openrefine.table import Table, concatenate
 from llm_assets.data.openrefine.values import text_of
 from llm_assets.data.steps import SHOWN, Report, rejected_rows, with_column
 from llm_assets.errors import UserError
@@ -49,8 +49,12 @@ def replay_batches(
             yield arrow_part(batch.select(COLUMNS), start)
             start += batch.num_rows
 
-    streams = all(step.streams for step in steps)
-    for table in replay(steps, parts()):
+    streams = all(step.prepared.needs == "rows" and not step.prepared.through for step in steps)
+    tables = replay(steps, parts())
+    if not streams:
+        every = list(tables)
+        tables = iter([concatenate(every)] if every else [])
+    for table in tables:
         held = [waiting.popleft()] if streams else list(waiting)
         raw = pa.Table.from_batches(held).combine_chunks().to_batches()
         if not raw:  # no documents at all

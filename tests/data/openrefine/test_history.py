@@ -309,10 +309,35 @@ STREAMING = [
         "separator": " ",
     },
     transform("y", "rowIndex"),
+    transform("y", "row.record.index + value + row.record.fromRowIndex + '-' + row.record.toRowIndex"),
+    transform("z", "row.record.cells['y'].value.join('|')"),
+    {"op": "core/row-removal", **listed("y", "a", mode="record-based")},
+    {"op": "core/fill-down", **listed("y", "b", "1", mode="record-based"), "columnName": "z"},
+    {
+        "op": "core/column-split",
+        "engineConfig": ALL,
+        "columnName": "y",
+        "mode": "separator",
+        "separator": " ",
+        "removeOriginalColumn": False,
+    },
+    *(
+        {
+            "op": "core/row-reorder",
+            "mode": mode,
+            "sorting": {
+                "criteria": [
+                    {"column": "y", "valueType": kind, "reverse": True, "blankPosition": -1},
+                    {"column": "z", "valueType": "text", "reverse": False, "errorPosition": 2},
+                ]
+            },
+        }
+        for mode, kind in (("row-based", "text"), ("record-based", "number"))
+    ),
 ]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(ROWS, st.integers(1, 7), st.randoms())
 def test_parts_give_what_the_whole_gives(rows, part, drawn):
     operations = drawn.sample(STREAMING, 4)
