@@ -68,7 +68,7 @@ class Storing:
     """Rows on their way into a file; `stored` of what was added, when it is closed."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path, self._schema = path, schema
+        self._path, self.schema = path, schema
         self._rows, self._last, self._ascending = 0, -1, True
 
     def __enter__(self) -> Storing:
@@ -76,7 +76,7 @@ class Storing:
 
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._file = pa.OSFile(str(self._path), "wb")
-        schema = pa.schema([pa.field("number", pa.int64()), *self._schema])
+        schema = pa.schema([pa.field("number", pa.int64()), *self.schema])
         self._writer = pa.ipc.new_file(self._file, schema, options=options)
         self._whole = schema
         return self
@@ -98,7 +98,7 @@ class Storing:
         self._file.close()
 
     def stored(self) -> Stored:
-        return Stored(self._path, self._schema, self._rows, self._ascending)
+        return Stored(self._path, self.schema, self._rows, self._ascending)
 
 
 def store_table(table: pa.Table, path: Path, rows: int = BUCKET_ROWS) -> Stored:
