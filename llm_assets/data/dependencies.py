@@ -13,6 +13,8 @@ import numpy as np
 from llm_assets.data.coded import Coded
 from llm_assets.data.table_config import RepairConfig
 
+COUNTED = 4  # numbers of eight bytes a row that are held so that pairs of values need not be sorted
+
 
 @dataclass(frozen=True)
 class Dependency:
@@ -35,8 +37,8 @@ def find_dependencies(columns: Mapping[str, Coded], config: RepairConfig) -> lis
         base = _base(target)
         own: list[Dependency] = []
         for first, column in columns.items():
-            if first == name:
-                continue
+            if first == name or _repeated(column) < config.min_reached * rows or not _repeated(target):
+                continue  # without repeated values there is nothing to see
             accuracy, reached = _accuracy(column.codes, column.blank, target)
             if reached < config.min_reached * rows or accuracy < config.min_accuracy:
                 continue
@@ -71,6 +73,10 @@ def group_values(groups: np.ndarray, blank: int, target: Coded) -> tuple[np.ndar
     keys = groups[wanted].astype(np.int64)
     keys *= len(target.counts)
     keys += target.codes[wanted]
+    if int(keys.max(initial=0)) <= COUNTED * len(groups):  # counted at a linear cost
+        every = np.bincount(keys)
+        found = np.flatnonzero(every)
+        return found, every[found]
     keys.sort()
     starts = np.flatnonzero(np.concatenate([[len(keys) > 0], keys[1:] != keys[:-1]]))
     return keys[starts], np.diff(starts, append=len(keys))
@@ -83,6 +89,11 @@ def _base(column: Coded) -> float:
     return float(counts.max() / max(counts.sum(), 1))
 
 
+def _repeated(column: Coded) -> int:
+    """Rows whose value another row has."""
+    return int(column.counts[(column.counts > 1) & (np.arange(len(column.counts)) != column.blank)].sum())
+
+
 def _joined(first: Coded, second: Coded) -> tuple[np.ndarray, int]:
     """Codes of the pairs of two columns; a pair with a blank is blank (code 0)."""
     pairs = first.codes.astype(np.int64)
@@ -90,8 +101,11 @@ def _joined(first: Coded, second: Coded) -> tuple[np.ndarray, int]:
     pairs += second.codes
     pairs += 1
     pairs[(first.codes == first.blank) | (second.codes == second.blank)] = 0
-    codes = np.unique(pairs, return_inverse=True)[1].astype(np.int32)
-    return codes, 0 if (pairs == 0).any() else -1
+    blank = 0 if (pairs == 0).any() else -1
+    if int(pairs.max(initial=0)) <= COUNTED * len(pairs):
+        there = np.bincount(pairs) > 0
+        return (np.cumsum(there, dtype=np.int32) - 1)[pairs], blank
+    return np.unique(pairs, return_inverse=True)[1].astype(np.int32), blank
 
 
 def _accuracy(groups: np.ndarray, blank: int, target: Coded) -> tuple[float, int]:

@@ -32,7 +32,7 @@ TOGETHER = 2**17  # suspicious cells that are judged together
 
 @dataclass(frozen=True)
 class Repairs:
-    """The cells of a column that are repaired, 17 bytes each. rows: ascending, int64; after: codes of values of
+    """The cells of a column that are repaired, 21 bytes each. rows: ascending, int64; after: codes of values of
     `column`, int32; support: mean share of the votes, float64; voted: by a dependency, else by spelling."""
 
     column: Coded
@@ -56,7 +56,7 @@ def repair(table: Stored, config: RepairConfig, out: Path, samples: int = 12) ->
     neither filled nor made. Deterministic; reads nothing but the table.
 
     Held in memory: four bytes a row for each column of text, sixteen for each distinct value, and for the pair of
-    columns that is looked at some forty bytes a row. samples: how many the report shows, at most.
+    columns that is looked at some fifty bytes a row. samples: how many the report shows, at most.
     """
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         dependencies, found = find_repairs(table, config, Path(folder))

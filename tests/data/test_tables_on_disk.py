@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_assets.data import coded as coded_module
-from llm_assets.data import linkage, repair, respell, stored, tabular
+from llm_assets.data import dependencies, linkage, repair, respell, stored, tabular
 from llm_assets.data.coded import coded
 from llm_assets.data.openrefine.table import concatenate, table_of
 from llm_assets.data.openrefine.typed import store_parts
@@ -45,6 +45,7 @@ def seen(table: pa.Table, config: TableConfig, size: int, most: int) -> list:
         patched.setattr(tabular, "store_table", lambda table, path: store_table(table, path, size))
         patched.setattr(stored, "BUCKET_ROWS", size)
         patched.setattr(repair, "TOGETHER", most)
+        patched.setattr(dependencies, "COUNTED", most // 5)
         patched.setattr(respell, "TOGETHER", most)
         patched.setattr(linkage.candidate_pairs, "__defaults__", (most,))
         kept, rejected, reports = tabular.tidy_table(table, config, ROOT)
