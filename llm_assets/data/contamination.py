@@ -16,18 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_assets.data.config import DecontaminateConfig
-from llm_assets.data.decontaminate import (
-    MOST,
-    Evaluation,
-    contained,
-    index_of,
-    looked_up,
-    ngrams_of,
-    overlap,
-    pairs_of,
-    rarest_ngrams,
-    runs,
-)
+from llm_assets.data.decontaminate import MOST, contained, index_of, overlap, pairs_of, runs
+from llm_assets.data.evaluation_texts import Evaluation, looked_up, ngrams_of, rarest_ngrams
 
 if TYPE_CHECKING:
     import pyarrow as pa

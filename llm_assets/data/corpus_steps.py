@@ -18,8 +18,9 @@ from llm_assets.artifacts import Progress, no_progress
 from llm_assets.data.clean_config import LabelErrorsConfig
 from llm_assets.data.config import DecontaminateConfig
 from llm_assets.data.contamination import contaminated
-from llm_assets.data.decontaminate import REASON, evaluation_ngrams, said
+from llm_assets.data.decontaminate import REASON, said
 from llm_assets.data.dedup import REASONS, DuplicateRows
+from llm_assets.data.evaluation_texts import evaluation_ngrams
 from llm_assets.data.sources.feedback import FEEDBACK
 from llm_assets.data.steps import SHOWN, Outcome, Step, with_column
 from llm_assets.data.table_config import LabelsConfig

@@ -9,11 +9,17 @@ being one edit. Pairs from `threshold` on are linked, and linked records form gr
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from llm_assets.data.coded import Coded, coded
+from llm_assets.data.stored import Stored
 from llm_assets.data.table_config import LinkageConfig
 from llm_assets.errors import UserError
 
@@ -21,122 +27,177 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 AGREEMENT = 0.9  # m: how often records of the same thing agree on a field
+TOGETHER = 2**18  # pairs that are compared together
 
 
 @dataclass(frozen=True)
-class Link:
-    left: int  # row
-    right: int
-    score: float
+class Linkage:
+    """weights: bits of evidence that agreement on a column is worth; compared: pairs that blocking proposed.
 
-
-@dataclass(frozen=True)
-class LinkageReport:
-    """weights: bits of evidence that agreement on a column is worth; compared: pairs that blocking proposed."""
+    left, right: rows of each link, int64, sorted by both; scores: float64; dropped: rows that go, ascending, int64;
+    stays: for each the row of its group that stays; groups: their number.
+    """
 
     weights: dict[str, float]
     compared: int
-    links: list[Link]
-    groups: list[list[int]]
-    dropped: dict[int, int]  # row -> the row of its group that stays
+    left: np.ndarray
+    right: np.ndarray
+    scores: np.ndarray
+    dropped: np.ndarray
+    stays: np.ndarray
+    groups: int
 
 
-def deduplicate_records(table: pa.Table, config: LinkageConfig) -> tuple[pa.Table, LinkageReport]:
-    """(table with one row a group, report). The fullest record of a group stays, of equal ones the first."""
-    import pyarrow as pa
+def link_records(table: Stored, config: LinkageConfig) -> Linkage:
+    """Which rows are of one record. The fullest of a group stays, of equally full ones the first.
 
-    report = link_records(table, config)
-    kept = [row for row in range(table.num_rows) if row not in report.dropped]
-    return table.take(pa.array(kept, pa.int64())), report
-
-
-def link_records(table: pa.Table, config: LinkageConfig) -> LinkageReport:
-    """Pairs and groups of records of the same thing. Raises UserError for a column that is not there."""
+    Held in memory: for each column that is compared sixteen bytes a row and as many a distinct value, and 24 bytes a
+    link. Pairs are proposed and compared some 260,000 at a time. Raises UserError for a column that is not there.
+    """
     names = config.columns or table.schema.names
     for name in names:
         if name not in table.schema.names:
             raise UserError(f"no column {name!r} to compare records by; there are {', '.join(table.schema.names)}")
-    columns = {name: [_plain(cell) for cell in table[name].to_pylist()] for name in names}
-    weights = {name: _weight(cells) for name, cells in columns.items()}
-    pairs = candidate_pairs(columns, config.max_block)
-    scores = _scores(columns, weights, pairs)
-    links = [Link(a, b, score) for (a, b), score in zip(pairs, scores, strict=True) if score >= config.threshold]
-    groups = _groups(links, table.num_rows)
-    filled = [sum(cells[row] != "" for cells in columns.values()) for row in range(table.num_rows)]
-    dropped: dict[int, int] = {}
-    for group in groups:
-        stays = max(group, key=lambda row: (filled[row], -row))
-        dropped |= {row: stays for row in group if row != stays}
-    return LinkageReport(
-        {name: round(weight, 3) for name, weight in weights.items()}, len(pairs), links, groups, dropped
-    )
+    with tempfile.TemporaryDirectory(dir=table.path.parent) as folder:
+        columns = {
+            name: coded(partial(_plain, table, name), Path(folder) / str(place)) for place, name in enumerate(names)
+        }
+        weights = {name: _weight(column) for name, column in columns.items()}
+        compared, found = 0, [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+        for left, right in candidate_pairs(list(columns.values()), table.rows, config.max_block):
+            scores = _scores(columns, weights, left, right)
+            linked = scores >= config.threshold
+            compared += len(left)
+            found.append((left[linked], right[linked], scores[linked]))
+    left, right, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    filled = np.zeros(table.rows, dtype=np.int32)
+    for column in columns.values():
+        filled += column.codes != column.blank
+    dropped, stays, groups = _dropped(left, right, filled)
+    rounded = {name: round(weight, 3) for name, weight in weights.items()}
+    return Linkage(rounded, compared, left, right, scores, dropped, stays, groups)
 
 
-def candidate_pairs(columns: dict[str, list[str]], max_block: int) -> list[tuple[int, int]]:
-    """Rows that share a column's value, where at most `max_block` rows do; sorted, each once."""
-    found: set[tuple[int, int]] = set()
-    for cells in columns.values():
-        blocks: dict[str, list[int]] = defaultdict(list)
-        for row, cell in enumerate(cells):
-            if cell:
-                blocks[cell].append(row)
-        for rows in blocks.values():
-            if 1 < len(rows) <= max_block:
-                found |= {(a, b) for place, a in enumerate(rows) for b in rows[place + 1 :]}
-    return sorted(found)
+def candidate_pairs(
+    columns: Sequence[Coded], rows: int, max_block: int, most: int = TOGETHER
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(left, right) rows that share a column's value, where at most `max_block` rows do: int64, sorted, each pair once.
+
+    At most `most` of a column's pairs and those of one row are in memory together, times the columns.
+    """
+    blocks = [_Blocks(column, max_block) for column in columns]
+    ends = np.cumsum(sum((block.followers() for block in blocks), np.zeros(rows, dtype=np.int64)))
+    first = 0
+    while first < rows:
+        before = int(ends[first - 1]) if first else 0
+        end = max(int(np.searchsorted(ends, before + most, side="right")), first + 1)
+        pairs = np.unique(np.concatenate([block.pairs(first, end) for block in blocks]))
+        if len(pairs):
+            yield pairs // rows, pairs % rows
+        first = end
 
 
-def _plain(cell: object) -> str:
-    return "" if cell is None else " ".join(str(cell).lower().split())
+class _Blocks:
+    """The rows of each value of a column that proposes pairs."""
+
+    def __init__(self, column: Coded, max_block: int) -> None:
+        proposes = (column.counts > 1) & (column.counts <= max_block)
+        if column.blank >= 0:
+            proposes[column.blank] = False
+        rows = np.flatnonzero(proposes[column.codes]).astype(np.int32)
+        self._order = rows[np.argsort(column.codes[rows], kind="stable")]  # by value, and there by row
+        codes = column.codes[self._order]
+        ends = np.searchsorted(codes, codes, side="right").astype(np.int32)
+        self._rows = len(column.codes)
+        self._place = np.full(self._rows, -1, dtype=np.int32)  # of a row in the order
+        self._place[self._order] = np.arange(len(self._order), dtype=np.int32)
+        self._left = ends - np.arange(1, len(ends) + 1, dtype=np.int32)  # rows of the block behind each
+
+    def followers(self) -> np.ndarray:
+        """With how many later rows each row is paired: int32 [rows]."""
+        found = np.zeros(self._rows, dtype=np.int32)
+        found[self._order] = self._left
+        return found
+
+    def pairs(self, first: int, end: int) -> np.ndarray:
+        """left * rows + right of the rows from `first` to `end`."""
+        places = self._place[first:end]
+        places = places[places >= 0].astype(np.int64)
+        counts = self._left[places].astype(np.int64)
+        begins = np.cumsum(counts) - counts
+        right = self._order[np.arange(counts.sum()) + np.repeat(places + 1 - begins, counts)]
+        found: np.ndarray = np.repeat(self._order[places].astype(np.int64), counts) * self._rows + right
+        return found
 
 
-def _weight(cells: Sequence[str]) -> float:
+def _plain(table: Stored, name: str) -> Iterator[pa.Array]:
+    """A column's texts in lower case with single blanks."""
+    import pyarrow as pa
+
+    for cells in table.column(name):
+        known: dict[str, str] = {}
+        texts: list[str | None] = []
+        for cell in cells.to_pylist():
+            if cell is None:
+                texts.append(None)
+                continue
+            text = str(cell)
+            if text not in known:
+                known[text] = " ".join(text.lower().split())
+            texts.append(known[text])
+        yield pa.array(texts, pa.string())
+
+
+def _weight(column: Coded) -> float:
     """log2(m / u) with u = the chance that two filled cells are equal; 0 for a column that says nothing."""
-    counts = Counter(cell for cell in cells if cell)
-    total = sum(counts.values())
+    counts = column.counts.copy()
+    if column.blank >= 0:
+        counts[column.blank] = 0
+    total = int(counts.sum())
     if total < 2:
         return 0.0
-    pairs = sum(count * (count - 1) for count in counts.values())
+    pairs = int((counts * (counts - 1)).sum())
     chance = max(pairs / (total * (total - 1)), 1 / (total * (total - 1)))
     return max(0.0, math.log2(AGREEMENT / chance))
 
 
-def _scores(columns: dict[str, list[str]], weights: dict[str, float], pairs: Sequence[tuple[int, int]]) -> list[float]:
-    """Weighted mean likeness, each pair's over the columns that both fill."""
-    import numpy as np
+def _scores(
+    columns: Mapping[str, Coded], weights: Mapping[str, float], left: np.ndarray, right: np.ndarray
+) -> np.ndarray:
+    """Weighted mean likeness, each pair's over the columns that both fill: float64 [pairs]."""
     from rapidfuzz.distance import OSA
     from rapidfuzz.process import cpdist
 
-    if not pairs:
-        return []
-    left, right = (np.array(side) for side in zip(*pairs, strict=True))
-    total, evidence = np.zeros(len(pairs)), np.zeros(len(pairs))
-    for name, cells in columns.items():
-        texts = np.array(cells, dtype=object)
-        both = (texts[left] != "") & (texts[right] != "")
-        alike = np.zeros(len(pairs))
-        alike[both] = cpdist(
-            texts[left][both], texts[right][both], scorer=OSA.normalized_similarity, dtype=np.float32, workers=1
+    total, evidence = np.zeros(len(left)), np.zeros(len(left))
+    for name, column in columns.items():
+        one, other = column.codes[left], column.codes[right]
+        both = (one != column.blank) & (other != column.blank)
+        alike = (both & (one == other)).astype(np.float64)
+        differ = np.flatnonzero(both & (one != other))
+        alike[differ] = cpdist(
+            column.texts_of(one[differ]),
+            column.texts_of(other[differ]),
+            scorer=OSA.normalized_similarity,
+            dtype=np.float32,
+            workers=1,
         )
         total += weights[name] * alike
         evidence += weights[name] * both
-    return (total / np.maximum(evidence, 1e-9)).tolist()
+    found: np.ndarray = total / np.maximum(evidence, 1e-9)
+    return found
 
 
-def _groups(links: Sequence[Link], rows: int) -> list[list[int]]:
-    """Connected records, sorted."""
-    parent = list(range(rows))
+def _dropped(left: np.ndarray, right: np.ndarray, filled: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """(rows that go, the row each goes for, groups of connected records)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for link in links:
-        a, b = root(link.left), root(link.right)
-        parent[max(a, b)] = min(a, b)
-    groups: dict[int, list[int]] = defaultdict(list)
-    for row in sorted({row for link in links for row in (link.left, link.right)}):
-        groups[root(row)].append(row)
-    return [groups[key] for key in sorted(groups)]
+    rows, places = np.unique(np.concatenate([left, right]), return_inverse=True)
+    one, other = places[: len(left)], places[len(left) :]
+    links = coo_array((np.ones(len(left), dtype=np.int8), (one, other)), shape=(len(rows), len(rows)))
+    groups, group = connected_components(links, directed=False) if len(rows) else (0, np.zeros(0, dtype=np.int32))
+    order = np.lexsort((rows, -filled[rows], group))
+    best = rows[order][np.searchsorted(group[order], np.arange(groups))]
+    stays = best[group]
+    goes = stays != rows
+    return rows[goes], stays[goes], int(groups)

@@ -1,284 +1,232 @@
 """Errors in the cells of a table found and repaired from the table alone.
 
-Columns that determine others are discovered in the dirty data as approximate functional dependencies (TANE, Huhtala
-et al. 1999: a dependency holds up to a share of the rows). Each dependency votes for a cell: the values its row's group
-has in the other rows. The votes are averaged (co-occurrence statistics are a signal of HoloClean too, Rekatsinas et al.
-2017, which learns their weights; here they are equal), and a cell whose groups agree on another value is repaired by
-it. A cell that no dependency reaches goes toward the one frequent value of its column that it may be a misspelling of.
-A cell without a clear majority stays.
+Each dependency between columns votes for a cell: the values its row's group has in the other rows. The votes are
+averaged (co-occurrence statistics are a signal of HoloClean too, Rekatsinas et al. 2017, which learns their weights;
+here they are equal), and a cell whose groups agree on another value is repaired by it. A cell that no dependency
+reaches goes toward the one frequent value of its column that it may be a misspelling of. A cell without a clear
+majority stays.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from llm_assets.data.coded import Coded, coded
+from llm_assets.data.dependencies import Dependency, find_dependencies, group_values, groups_of
+from llm_assets.data.respell import respelled
+from llm_assets.data.stored import Stored, Storing
 from llm_assets.data.table_config import RepairConfig
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
-
-@dataclass(frozen=True)
-class Dependency:
-    """`determinant` -> `column`. accuracy: how often the rest of its group gives a row's value; base: how often the
-    column's most frequent value does. An empty determinant is that value itself."""
-
-    determinant: tuple[str, ...]
-    column: str
-    accuracy: float
-    base: float
+TOGETHER = 2**17  # suspicious cells that are judged together
 
 
 @dataclass(frozen=True)
-class Repair:
-    row: int
-    column: str
-    before: str
-    after: str
-    support: float  # mean share of the votes
-    by: str  # "dependency" or "spelling"
+class Repairs:
+    """The cells of a column that are repaired, 21 bytes each. rows: ascending, int64; after: codes of values of
+    `column`, int32; support: mean share of the votes, float64; voted: by a dependency, else by spelling."""
+
+    column: Coded
+    rows: np.ndarray
+    after: np.ndarray
+    support: np.ndarray
+    voted: np.ndarray
 
 
 @dataclass(frozen=True)
 class RepairReport:
+    """counts: repairs a column, most first; samples: some of them, evenly spread over the rows."""
+
     dependencies: list[Dependency]
-    repairs: list[Repair] = field(default_factory=list)
-
-    def counts(self) -> dict[str, int]:
-        """Repairs a column, most first."""
-        found: dict[str, int] = defaultdict(int)
-        for repair in self.repairs:
-            found[repair.column] += 1
-        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
-
-    def samples(self, most: int = 12) -> list[dict[str, str]]:
-        step = max(1, len(self.repairs) // most)
-        return [
-            {"what": f"{item.column} ({item.by}, {item.support:.2f})", "before": item.before, "after": item.after}
-            for item in self.repairs[::step][:most]
-        ]
+    counts: dict[str, int]
+    samples: list[dict[str, str]]
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A column as codes: `codes[row]` is the place of the row's text in `values`; blank: the code of no text, or -1."""
+def repair(table: Stored, config: RepairConfig, out: Path, samples: int = 12) -> tuple[Stored, RepairReport]:
+    """(the repaired rows, in the file `out`; report). Columns of text are repaired, others are left alone; blanks are
+    neither filled nor made. Deterministic; reads nothing but the table.
 
-    name: str
-    codes: np.ndarray
-    values: list[str]
-    counts: np.ndarray
-    blank: int
+    Held in memory: four bytes a row for each column of text, sixteen for each distinct value, and for the pair of
+    columns that is looked at some fifty bytes a row. samples: how many the report shows, at most.
+    """
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        dependencies, found = find_repairs(table, config, Path(folder))
+        total = sum(len(repairs.rows) for repairs in found.values())
+        step, done, shown = max(1, total // samples), 0, list[dict[str, str]]()
+        with Storing(out, table.schema) as repaired:
+            first = 0
+            for numbers, batch in table.batches():
+                mended, cells = _mended(batch, first, found)
+                for row, name, place in cells[-done % step :: step]:
+                    if len(shown) < samples:
+                        shown.append(_sample(found[name], name, place, batch[name][row - first].as_py()))
+                done += len(cells)
+                repaired.add(numbers, mended)
+                first += batch.num_rows
+    counts = sorted(((name, len(repairs.rows)) for name, repairs in found.items()), key=lambda one: (-one[1], one[0]))
+    return repaired.stored(), RepairReport(dependencies, {name: count for name, count in counts if count}, shown)
 
 
-def repair_table(table: pa.Table, config: RepairConfig) -> tuple[pa.Table, RepairReport]:
-    """(repaired table, report). Columns of text are repaired, others are left alone; blanks are neither filled nor
-    made. Deterministic; reads nothing but the table."""
+def find_repairs(table: Stored, config: RepairConfig, folder: Path) -> tuple[list[Dependency], dict[str, Repairs]]:
+    """(dependencies, what is repaired in each column). The distinct texts of the columns are put into `folder`."""
     import pyarrow as pa
 
-    columns = _columns(table)
+    columns = {}
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            column = coded(partial(_strings, table, field.name), folder / str(place))
+            if len(column.counts) > (column.blank >= 0):
+                columns[field.name] = column
     dependencies = find_dependencies(columns, config)
-    repairs: dict[tuple[int, str], Repair] = {}
-    for column in columns.values():
-        own = [dependency for dependency in dependencies if dependency.column == column.name]
-        repairs |= _voted(column, own, columns, config)
-        repairs |= {key: found for key, found in _respelled(column, config).items() if key not in repairs}
-    ordered = [repairs[key] for key in sorted(repairs, key=lambda key: (key[0], table.schema.names.index(key[1])))]
-    for name in dict.fromkeys(item.column for item in ordered):
-        cells = table[name].to_pylist()
-        for item in ordered:
-            if item.column == name:
-                cells[item.row] = item.after
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, table.schema.field(name), pa.array(cells, table.schema.field(name).type))
-    return table, RepairReport(dependencies, ordered)
+    found = {}
+    for name, column in columns.items():
+        own = [dependency for dependency in dependencies if dependency.column == name]
+        rows, after, support = _voted(column, own, columns, config)
+        others, slips = respelled(column, config)
+        new = ~np.isin(others, rows)
+        others, slips = others[new], slips[new]
+        every = np.concatenate([rows, others])
+        order = np.argsort(every)
+        found[name] = Repairs(
+            column,
+            every[order],
+            np.concatenate([after, slips])[order],
+            np.concatenate([support, np.ones(len(others))])[order],
+            order < len(rows),
+        )
+    return dependencies, found
 
 
-def find_dependencies(columns: dict[str, _Column], config: RepairConfig) -> list[Dependency]:
-    """Determinants of one column, of two where the second makes a clear difference, that predict held-out rows better
-    than the most frequent value does."""
-    found: list[Dependency] = []
-    rows = len(next(iter(columns.values())).codes) if columns else 0
-    narrow = [column for column in columns.values() if 1 < len(column.values) <= config.max_second_values]
-    for target in columns.values():
-        base = _base(target)
-        own: list[Dependency] = []
-        for column in columns.values():
-            if column is target:
-                continue
-            accuracy, reached = _accuracy(column.codes, column.blank, target)
-            if reached < config.min_reached * rows or accuracy < config.min_accuracy:
-                continue
-            if 1 - accuracy > (1 - base) * config.max_error_left:
-                continue
-            best = Dependency((column.name,), target.name, accuracy, base)
-            for second in narrow:
-                if second is column or second is target:
-                    continue
-                joined, blank = _joined(column, second)
-                finer, finer_reached = _accuracy(joined, blank, target)
-                better = 1 - finer < (1 - best.accuracy) * config.max_error_left
-                if finer_reached >= config.min_reached * rows and better:
-                    best = Dependency((column.name, second.name), target.name, finer, base)
-            own.append(best)
-        if not own and base >= config.min_accuracy:
-            own = [Dependency((), target.name, base, base)]
-        found += own
-    return found
+def _strings(table: Stored, name: str) -> Iterator[pa.Array]:
+    import pyarrow as pa
+
+    return (cells.cast(pa.string()) for cells in table.column(name))
 
 
-def _columns(table: pa.Table) -> dict[str, _Column]:
-    import numpy as np
+def _mended(
+    batch: pa.RecordBatch, first: int, found: Mapping[str, Repairs]
+) -> tuple[pa.RecordBatch, list[tuple[int, str, int]]]:
+    """(the batch, whose first row is row `first`, repaired; (row, column, place among the repairs) of its repairs)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = {}
-    for name in table.schema.names:
-        if not (pa.types.is_string(table.schema.field(name).type) or pa.types.is_large_string(table[name].type)):
+    cells: list[tuple[int, int, str, int]] = []
+    for at, name in enumerate(batch.schema.names):
+        if name not in found:
             continue
-        encoded = pc.fill_null(table[name].combine_chunks(), "").dictionary_encode()
-        codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        values = encoded.dictionary.to_pylist()
-        blank = values.index("") if "" in values else -1
-        if len(values) > (blank >= 0):
-            found[name] = _Column(name, codes, values, np.bincount(codes, minlength=len(values)), blank)
-    return found
+        repairs = found[name]
+        low, high = np.searchsorted(repairs.rows, [first, first + batch.num_rows])
+        if low == high:
+            continue
+        mask = np.zeros(batch.num_rows, dtype=bool)
+        mask[repairs.rows[low:high] - first] = True
+        kind = batch.schema.field(name).type
+        texts = repairs.column.texts.take(pa.array(repairs.after[low:high])).cast(kind)
+        column = pc.replace_with_mask(batch.column(at), pa.array(mask), texts)
+        batch = batch.set_column(at, batch.schema.field(name), column)
+        cells += [(row, at, name, place) for place, row in enumerate(repairs.rows[low:high].tolist(), int(low))]
+    return batch, [(row, name, place) for row, _, name, place in sorted(cells)]
 
 
-def _base(column: _Column) -> float:
-    counts = column.counts.copy()
-    if column.blank >= 0:
-        counts[column.blank] = 0
-    return float(counts.max() / max(counts.sum(), 1))
+def _sample(repairs: Repairs, name: str, place: int, before: str) -> dict[str, str]:
+    by = "dependency" if repairs.voted[place] else "spelling"
+    (after,) = repairs.column.texts_of([repairs.after[place]])
+    return {"what": f"{name} ({by}, {repairs.support[place]:.2f})", "before": before, "after": after}
 
 
-def _joined(first: _Column, second: _Column) -> tuple[np.ndarray, int]:
-    """Codes of the pairs of two columns; a pair with a blank is blank (code 0)."""
-    import numpy as np
+class _Ballot:
+    """The votes of one dependency: for each group how many rows have each value."""
 
-    pairs = first.codes * len(second.values) + second.codes + 1
-    pairs[(first.codes == first.blank) | (second.codes == second.blank)] = 0
-    codes = np.unique(pairs, return_inverse=True)[1]
-    return codes, 0 if (pairs == 0).any() else -1
+    def __init__(self, dependency: Dependency, columns: Mapping[str, Coded], column: Coded) -> None:
+        self.groups, self.blank = groups_of(dependency, columns)
+        self.keys, self.counts = group_values(self.groups, self.blank, column)
+        self._distinct = len(column.counts)
+        owner = self.keys // self._distinct
+        # Of each group the two most frequent values, of equally frequent ones the one that came first.
+        order = np.lexsort((self.keys, -self.counts, owner))
+        owners = owner[order]
+        starts = np.flatnonzero(np.concatenate([[len(owners) > 0], owners[1:] != owners[:-1]]))
+        self._owners, self._ends = owners[starts], np.append(starts[1:], len(owners))
+        self._first = order[starts]
+        self._second = np.where(starts + 1 < self._ends, order[np.minimum(starts + 1, len(order) - 1)], -1)
+        self._sizes = np.add.reduceat(self.counts[order], starts) if len(starts) else np.zeros(0, dtype=np.int64)
 
+    def suspects(self, column: Coded) -> np.ndarray:
+        """Rows whose value is not the most frequent of their group: bool [rows]."""
+        wanted = (self.groups != self.blank) & (column.codes != column.blank)
+        tops = np.full(int(self.groups.max(initial=0)) + 1, -1, dtype=np.int32)
+        tops[self._owners] = self.keys[self._first] % self._distinct
+        found: np.ndarray = wanted & (tops[self.groups] != column.codes)
+        return found
 
-def _accuracy(groups: np.ndarray, blank: int, target: _Column) -> tuple[float, int]:
-    """(share of rows whose value is the most frequent among the others of their group, rows that have others)."""
-    import numpy as np
+    def among(self, rows: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(the other rows of each row's group, 0 where it has no group; the value that half of them or more have, of
+        which alone a repair can come, or -1)."""
+        groups = self.groups[rows]
+        place = np.minimum(np.searchsorted(self._owners, groups), len(self._owners) - 1)
+        there = (self._owners[place] == groups) & (groups != self.blank)
+        others = np.where(there, self._sizes[place] - 1, 0)
+        first, second = self._first[place], self._second[place]
+        best = np.where(self.keys[first] % self._distinct == current, second, first)
+        often = there & (best >= 0) & (2 * self.counts[best] >= others)
+        return others, np.where(often, self.keys[best] % self._distinct, -1)
 
-    wanted = (groups != blank) & (target.codes != target.blank)
-    keys, counts = np.unique(groups[wanted] * len(target.values) + target.codes[wanted], return_counts=True)
-    if not len(keys):
-        return 0.0, 0
-    owner = keys // len(target.values)
-    starts = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]])
-    sizes = np.add.reduceat(counts, starts)
-    tops = np.maximum.reduceat(counts, starts)
-    others = np.where(counts == np.repeat(tops, np.diff(np.r_[starts, len(counts)])), 0, counts)
-    seconds = np.maximum.reduceat(others, starts)
-    reached = int(sizes[sizes > 1].sum())
-    right = int(tops[(sizes > 1) & (tops - 1 > seconds) | (tops == sizes) & (sizes > 1)].sum())
-    return right / max(reached, 1), reached
+    def votes(self, rows: np.ndarray, current: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """How many of the other rows of each row's group have the value."""
+        wanted = self.groups[rows].astype(np.int64) * self._distinct + values
+        place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+        return np.where(self.keys[place] == wanted, self.counts[place], 0) - (values == current)
 
 
 def _voted(
-    column: _Column, dependencies: list[Dependency], columns: dict[str, _Column], config: RepairConfig
-) -> dict[tuple[int, str], Repair]:
-    """Repairs of the cells whose groups agree on another value."""
-    import numpy as np
-
-    ballots = []
-    suspects: set[int] = set()
-    for dependency in dependencies:
-        groups, blank = _groups(dependency, columns, len(column.codes))
-        tally: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        wanted = (groups != blank) & (column.codes != column.blank)
-        keys, counts = np.unique(groups[wanted] * len(column.values) + column.codes[wanted], return_counts=True)
-        for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
-            tally[key // len(column.values)].append((count, key % len(column.values)))
-        tops = np.full(int(groups.max(initial=0)) + 1, -1)
-        for group, found in tally.items():
-            tops[group] = max(found, key=lambda pair: (pair[0], -pair[1]))[1]
-        suspects |= set(np.flatnonzero(wanted & (tops[groups] != column.codes)).tolist())
-        ballots.append((groups, blank, tally))
-    repairs: dict[tuple[int, str], Repair] = {}
-    for row in sorted(suspects):
-        current = int(column.codes[row])
-        shares: dict[int, float] = defaultdict(float)
-        voters = 0
-        for groups, blank, tally in ballots:
-            group = int(groups[row])
-            others = [(count - (value == current), value) for count, value in tally.get(group, [])]
-            size = sum(count for count, _ in others)
-            if group == blank or size < config.min_votes:
-                continue
-            voters += 1
-            for count, value in others:
-                shares[value] += count / size
-        if not voters:
-            continue
-        best = max(shares, key=lambda value: (shares[value], -value))
-        support = shares[best] / voters
-        alone = not dependencies[0].determinant
-        near = _similarity(column.values[current], column.values[best])
-        if best == current or support < config.min_support or (alone and near < config.min_similarity):
-            continue
-        before, after = column.values[current], column.values[best]
-        repairs[row, column.name] = Repair(row, column.name, before, after, support, "dependency")
-    return repairs
+    column: Coded, dependencies: Sequence[Dependency], columns: Mapping[str, Coded], config: RepairConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rows, codes of the values they get, support) of the cells whose groups agree on another value."""
+    ballots = [_Ballot(dependency, columns, column) for dependency in dependencies]
+    ballots = [ballot for ballot in ballots if len(ballot.keys)]
+    doubted = np.zeros(len(column.codes), dtype=bool)
+    for ballot in ballots:
+        doubted |= ballot.suspects(column)
+    suspects = np.flatnonzero(doubted)
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0))]
+    for first in range(0, len(suspects), TOGETHER):
+        rows = suspects[first : first + TOGETHER]
+        current = column.codes[rows]
+        among = [ballot.among(rows, current) for ballot in ballots]
+        voters = sum(((others >= config.min_votes) for others, _ in among), np.zeros(len(rows), dtype=np.int64))
+        after, best = np.full(len(rows), -1, dtype=np.int32), np.zeros(len(rows))
+        # Support is a mean share of more than a half, so it is that of a value with more than half of some votes, and
+        # no two values have it.
+        for _, values in among:
+            shares = np.zeros(len(rows))
+            for ballot, (others, _) in zip(ballots, among, strict=True):
+                votes = ballot.votes(rows, current, values)
+                shares += np.where(others >= config.min_votes, votes / np.maximum(others, 1), 0)
+            support = shares / np.maximum(voters, 1)
+            clear = (voters > 0) & (values >= 0) & (values != current) & (support >= config.min_support)
+            after[clear], best[clear] = values[clear], support[clear]
+        if not dependencies[0].determinant:
+            after[~_alike(column, current, after, config.min_similarity)] = -1
+        clear = after >= 0
+        found.append((rows[clear], after[clear], best[clear]))
+    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore[return-value]
 
 
-def _groups(dependency: Dependency, columns: dict[str, _Column], rows: int) -> tuple[Any, int]:
-    import numpy as np
-
-    parts = [columns[name] for name in dependency.determinant]
-    if not parts:
-        return np.zeros(rows, dtype=np.int64), -1
-    return (parts[0].codes, parts[0].blank) if len(parts) == 1 else _joined(parts[0], parts[1])
-
-
-def _respelled(column: _Column, config: RepairConfig) -> dict[tuple[int, str], Repair]:
-    """Repairs of rare values that are one edit from one frequent value only; a repeated value is rarely a slip."""
-    counts = column.counts.tolist()
-    frequent = [n for n, count in enumerate(counts) if n != column.blank and count >= config.min_frequent]
-    repairs: dict[tuple[int, str], Repair] = {}
-    for n, count in enumerate(counts):
-        text = column.values[n]
-        if n == column.blank or count > config.max_rare or not _odd(text, [column.values[place] for place in frequent]):
-            continue
-        near = [place for place in frequent if _one_slip(text, column.values[place])]
-        if len(near) != 1 or len(text) < config.min_length:
-            continue
-        for row in (column.codes == n).nonzero()[0].tolist():
-            after = column.values[near[0]]
-            repairs[row, column.name] = Repair(row, column.name, text, after, 1.0, "spelling")
-    return repairs
-
-
-def _one_slip(text: str, right: str) -> bool:
-    """One edit apart. Where there are digits, only a letter in a digit's place is a slip: 514 is not a misspelt 14."""
+def _alike(column: Coded, before: np.ndarray, after: np.ndarray, least: float) -> np.ndarray:
+    """Whether the two values (-1: none) are as like as that: bool."""
     from rapidfuzz.distance import Levenshtein
 
-    if Levenshtein.distance(text, right, score_cutoff=1) > 1:
-        return False
-    if not any(char.isdigit() for char in text + right):
-        return True
-    pairs = [(a, b) for a, b in zip(text, right, strict=False) if a != b]
-    return len(text) == len(right) and not pairs[0][0].isdigit()
-
-
-def _odd(text: str, frequent: list[str]) -> bool:
-    """It has a shape (digits, letters, others) that no frequent value has: `1x0%` among `100%`, but not `99%`."""
-    return _shape(text) not in {_shape(other) for other in frequent}
-
-
-def _shape(text: str) -> str:
-    return "".join("9" if char.isdigit() else "a" if char.isalpha() else char for char in text)
-
-
-def _similarity(left: str, right: str) -> float:
-    from rapidfuzz.distance import Levenshtein
-
-    return Levenshtein.normalized_similarity(left, right)
+    pairs, places = np.unique(np.stack([before, np.maximum(after, 0)]), axis=1, return_inverse=True)
+    left, right = column.texts_of(pairs[0]), column.texts_of(pairs[1])
+    near = [Levenshtein.normalized_similarity(a, b) >= least for a, b in zip(left, right, strict=True)]
+    found: np.ndarray = np.array(near, dtype=bool)[places.reshape(-1)] & (after >= 0)
+    return found

@@ -110,14 +110,14 @@ def id_key(name: str) -> int:
 class TableWriter:
     """`artifacts.write_table` for batches as they come: the file is there when all of it is, and not before.
 
-    Row groups end by rows and bytes alone, so equal rows are equal bytes however they were batched.
+    Row groups end by rows and bytes of `texts` alone, so equal rows are equal bytes however they were batched.
     """
 
     ROWS = 50_000
     BYTES = 64 * 2**20
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path, self._schema = path, schema
+    def __init__(self, path: Path, schema: pa.Schema, texts: Sequence[str] = ("text",)) -> None:
+        self._path, self._schema, self._texts = path, schema, texts
         self._partial = path.with_name(path.name + ".partial")
 
     def __enter__(self) -> TableWriter:
@@ -135,7 +135,10 @@ class TableWriter:
         import pyarrow.compute as pc
 
         while batch.num_rows:
-            sizes = np.cumsum(pc.fill_null(pc.binary_length(batch["text"]), 0).to_numpy(zero_copy_only=False))
+            sizes = np.zeros(batch.num_rows, dtype=np.int64)
+            for name in self._texts:
+                sizes += pc.fill_null(pc.binary_length(batch[name]), 0).to_numpy(zero_copy_only=False)
+            sizes = np.cumsum(sizes)
             full = int(np.searchsorted(sizes, self.BYTES - self._bytes)) + 1  # the row that fills it is the last
             part = batch.slice(0, min(full, self.ROWS - self._rows))
             self._waiting.append(part)

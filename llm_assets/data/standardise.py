@@ -7,23 +7,22 @@ the reason. Nothing is guessed.
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from llm_assets.data.labels import label_merges
-from llm_assets.data.readings import date_readings, number_readings
+import numpy as np
+
+from llm_assets.data.standard_forms import Form, Standard, survey
+from llm_assets.data.stored import Stored, Storing
 from llm_assets.data.table_config import ColumnPolicy
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# A value's readings: how it was read (an order, a decimal sign; "" where that does not matter) -> its standard form.
-Readings = Mapping[str, str]
+SHOWN = 12
 
 
 @dataclass
@@ -40,176 +39,141 @@ class ColumnReport:
     missing: int = 0
     filled: int = 0
     decided: str = ""
-    samples: list[dict[str, str]] = field(default_factory=list)
+    after: dict[str, str] = field(default_factory=dict)  # of the first texts of the alphabet that did not stay
 
-
-@dataclass(frozen=True)
-class Rejection:
-    row: int
-    column: str
-    reason: str  # "missing", "ambiguous", "unreadable"
-    detail: str
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    value: str | None
-    reason: str = ""  # "" or why there is no standard form
+    @property
+    def samples(self) -> list[dict[str, str]]:
+        return [{"what": self.column, "before": text, "after": self.after[text]} for text in sorted(self.after)]
 
 
 def standardise(
-    table: pa.Table, policies: Sequence[ColumnPolicy]
-) -> tuple[pa.Table, list[Rejection], list[ColumnReport]]:
-    """(table without the rejected rows, the rejections by row, a report a column). The columns named become text.
+    table: Stored, policies: Sequence[ColumnPolicy], out: Path, gone: Storing
+) -> tuple[Stored, list[ColumnReport]]:
+    """(the rows that are not rejected, in the file `out`; a report a column). The columns named become text; `gone`
+    gets what is rejected, with reason and detail. The rows are read again for each policy, and never held.
 
     Raises UserError for a column that is not there.
     """
     import pyarrow as pa
 
-    rejections: dict[int, Rejection] = {}
-    reports = []
+    standards: list[Standard] = []
+    schema = table.schema
     for policy in policies:
-        if policy.column not in table.schema.names:
-            raise UserError(f"no column {policy.column!r} to standardise; there are {', '.join(table.schema.names)}")
-        cells, found, report = _standard_column(table[policy.column].to_pylist(), policy)
-        for rejection in found:
-            rejections.setdefault(rejection.row, rejection)
-        place = table.schema.get_field_index(policy.column)
-        table = table.set_column(place, policy.column, pa.array(cells, pa.string()))
-        reports.append(report)
-    kept = [row for row in range(table.num_rows) if row not in rejections]
-    return table.take(pa.array(kept, pa.int64())), [rejections[row] for row in sorted(rejections)], reports
+        if policy.column not in schema.names:
+            raise UserError(f"no column {policy.column!r} to standardise; there are {', '.join(schema.names)}")
+        standards.append(survey(_column(table, policy.column, standards), policy, out.parent))
+        place = schema.get_field_index(policy.column)
+        schema = schema.set(place, pa.field(policy.column, pa.string()))
+    mappers = [_Mapper(standard) for standard in standards]
+    with Storing(out, schema) as kept:
+        for numbers, batch in table.batches():
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            rejected: dict[int, tuple[str, str]] = {}
+            for mapper in mappers:
+                name = mapper.report.column
+                columns[name], found = mapper.map(columns[name])
+                rejected = {**found, **rejected}  # the first policy says why
+            order = sorted(rejected)
+            whole = pa.record_batch(list(columns.values()), schema=schema)
+            stays = np.ones(batch.num_rows, dtype=bool)
+            stays[order] = False
+            kept.add(numbers[stays], whole.filter(pa.array(stays)))
+            said = [pa.array([rejected[row][side] for row in order], pa.string()) for side in (0, 1)]
+            gone.add(numbers[order], pa.record_batch(said, names=["reason", "detail"]))
+    return kept.stored(), [mapper.report for mapper in mappers]
 
 
-def _standard_column(
-    raw: Sequence[Any], policy: ColumnPolicy
-) -> tuple[list[str | None], list[Rejection], ColumnReport]:
-    absent = {text.casefold() for text in policy.missing_texts}
-    texts = [None if cell is None else _tidy(str(cell)) for cell in raw]
-    texts = [None if text is None or text.casefold() in absent else text for text in texts]
-    counts = Counter(text for text in texts if text is not None)
-    report = ColumnReport(policy.column, policy.kind, rows=len(raw))
-    outcomes = _outcomes(counts, policy, report)
-    cells: list[str | None] = []
-    rejections: list[Rejection] = []
-    for row, (before, text) in enumerate(zip(raw, texts, strict=True)):
+def _column(table: Stored, name: str, standards: Sequence[Standard]) -> Callable[[], Iterator[pa.Array]]:
+    """The texts of a column as earlier policies leave them."""
+
+    def texts() -> Iterator[pa.Array]:
+        earlier = [_Mapper(standard) for standard in standards if standard.policy.column == name]
+        for cells in table.column(name):
+            for mapper in earlier:
+                cells, _ = mapper.map(cells)
+            yield _as_texts(cells)
+
+    return texts
+
+
+class _Mapper:
+    """Cells of a column in standard form, batch by batch in their order; `report` counts them."""
+
+    def __init__(self, standard: Standard) -> None:
+        policy = self._policy = standard.policy
+        self._fill, self._last = standard.fill, None
+        self._read, self._form = standard.text_reader(), standard.former()
+        self.report = ColumnReport(policy.column, policy.kind, decided=standard.decided)
+
+    def map(self, raw: pa.Array) -> tuple[pa.Array, dict[int, tuple[str, str]]]:
+        """(cells, row -> (reason, detail) of those that are rejected)."""
+        import pyarrow as pa
+
+        encoded = _as_texts(raw).dictionary_encode()
+        places = encoded.indices.fill_null(-1).to_numpy()
+        values = encoded.dictionary.to_pylist()
+        forms = [(text, Form(None) if text is None else self._form(text)) for text in map(self._read, values)]
+        counts = np.bincount(places[places >= 0], minlength=len(values)).tolist()
+        self.report.rows += len(places)
+        self.report.missing += int((places < 0).sum())
+        cells: list[str | None] = []
+        rejects: dict[int, tuple[str, str]] = {}
+        for at, ((text, form), value, count) in enumerate(zip(forms, values, counts, strict=True)):
+            cells.append(self._cell(text, form))
+            self._count(text, form, form.value == value and pa.types.is_string(raw.type), count)
+            if form.reason and self._policy.unreadable == "reject":
+                reason = "ambiguous" if form.reason.startswith("ambiguous") else "unreadable"
+                rejects[at] = (reason, f"{text!r}: {form.reason}")
+        some = np.flatnonzero(np.isin(places, list(rejects))).tolist() if rejects else []
+        found = {row: rejects[int(places[row])] for row in some}
+        filled = self._filled(pa.array(cells, pa.string()).take(encoded.indices))
+        if self._policy.missing == "drop":
+            missing = ("missing", f"no value in {self._policy.column}")
+            empty = np.flatnonzero(filled.is_null().to_numpy(zero_copy_only=False)).tolist()
+            found |= dict.fromkeys(empty, missing)
+        return filled, found
+
+    def _cell(self, text: str | None, form: Form) -> str | None:
+        if form.reason:
+            return None if self._policy.unreadable == "blank" else text
+        return form.value
+
+    def _count(self, text: str | None, form: Form, same: bool, count: int) -> None:
+        report = self.report
         if text is None:
-            report.missing += 1
-            cells.append(None)
-            continue
-        outcome = outcomes[text]
-        if outcome.reason:
-            ambiguous = outcome.reason.startswith("ambiguous")
-            report.ambiguous += ambiguous
-            report.unreadable += not ambiguous
-            if policy.unreadable == "reject":
-                reason = "ambiguous" if ambiguous else "unreadable"
-                rejections.append(Rejection(row, policy.column, reason, f"{text!r}: {outcome.reason}"))
-            cells.append(None if policy.unreadable == "blank" else text)
-            continue
-        report.standard += outcome.value == before
-        report.changed += outcome.value != before
-        cells.append(outcome.value)
-    valid = Counter(outcomes[text].value for text in texts if text is not None and not outcomes[text].reason)
-    rejections += _fill(cells, valid, policy, report)
-    for text in sorted(counts):
-        outcome = outcomes[text]
-        if len(report.samples) < 12 and (outcome.reason or outcome.value != text):
-            report.samples.append(
-                {"what": policy.column, "before": text, "after": outcome.reason or outcome.value or ""}
-            )
-    return cells, rejections, report
-
-
-def _tidy(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-def _outcomes(counts: Counter[str], policy: ColumnPolicy, report: ColumnReport) -> dict[str, _Outcome]:
-    """What becomes of each distinct text."""
-    if policy.kind == "text":
-        return {text: _Outcome(text) for text in counts}
-    if policy.kind == "label":
-        merges = label_merges(dict(counts), policy.labels)
-        heads = {spelling: merge.label for merge in merges for spelling in merge.spellings}
-        report.decided = f"{len(heads)} spellings merged into {len(merges)} labels" if merges else ""
-        return {text: _Outcome(heads.get(text, text)) for text in counts}
-    if policy.kind == "date":
-        dates = {text: date_readings(text, policy.pivot) for text in counts}
-        return _decided(dates, counts, policy, report, "" if policy.order == "evidence" else policy.order)
-    unit = _common_unit(counts)
-    numbers = {text: number_readings(text, unit) for text in counts}
-    report.decided = f"the unit {unit!r} was taken off; " if unit else ""
-    return _decided(numbers, counts, policy, report, "" if policy.decimal == "evidence" else policy.decimal)
-
-
-def _decided(
-    readings: Mapping[str, Readings], counts: Counter[str], policy: ColumnPolicy, report: ColumnReport, wanted: str
-) -> dict[str, _Outcome]:
-    """Each text's form; ambiguous ones by `wanted`, or by the values of the column that fit one way only."""
-    votes: Counter[str] = Counter()
-    for text, ways in readings.items():
-        if len(ways) == 1 and "" not in ways:
-            votes[next(iter(ways))] += counts[text]
-    if wanted:
-        way, report.decided = wanted, report.decided + f"{wanted}, as the policy says"
-    else:
-        clear = len(votes) == 1 and min(votes.values()) >= policy.min_evidence
-        way = next(iter(votes)) if clear else ""
-        shown = ", ".join(f"{count} values can only be {name}" for name, count in sorted(votes.items()))
-        report.decided += f"{way or 'undecided'}: {shown or 'no value can be read in one way only'}"
-    found = {}
-    for text, ways in readings.items():
-        forms = sorted(set(ways.values()))
-        if not forms:
-            found[text] = _Outcome(None, f"no {policy.kind}")
-        elif len(forms) == 1:
-            found[text] = _Outcome(forms[0])
-        elif way in ways:
-            found[text] = _Outcome(ways[way])
+            report.missing += count
+            return
+        if form.reason:
+            ambiguous = form.reason.startswith("ambiguous")
+            report.ambiguous += ambiguous * count
+            report.unreadable += (not ambiguous) * count
         else:
-            found[text] = _Outcome(None, f"ambiguous: {' or '.join(forms)}")
-    return found
+            report.standard += same * count
+            report.changed += (not same) * count
+        if form.reason or form.value != text:
+            report.after[text] = form.reason or form.value or ""
+            if len(report.after) > SHOWN:
+                del report.after[max(report.after)]
+
+    def _filled(self, cells: pa.Array) -> pa.Array:
+        """The missing cells by policy; one that has nothing to fill with leaves them."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        before = cells.null_count
+        if self._policy.missing == "fill_down":
+            ahead = pa.concat_arrays([pa.array([self._last], pa.string()), cells])
+            cells = pc.fill_null_forward(ahead).slice(1)
+            self._last = cells[-1].as_py() if len(cells) else self._last
+        elif self._fill is not None:
+            cells = pc.fill_null(cells, self._fill)
+        self.report.filled += before - cells.null_count
+        return cells
 
 
-def _common_unit(counts: Counter[str]) -> str:
-    """The currency sign or % that every value has; where only some have it, no value is one number of a kind."""
-    found = {next((char for char in text if char == "%" or unicodedata.category(char) == "Sc"), "") for text in counts}
-    return found.pop() if len(found) == 1 else ""
+def _as_texts(cells: pa.Array) -> pa.Array:
+    import pyarrow as pa
 
-
-def _fill(
-    cells: list[str | None], valid: Counter[str | None], policy: ColumnPolicy, report: ColumnReport
-) -> list[Rejection]:
-    """Fill the missing cells by policy, in place; a policy that has nothing to fill with leaves them."""
-    if policy.missing == "keep":
-        return []
-    empty = [row for row, cell in enumerate(cells) if cell is None]
-    if policy.missing == "drop":
-        return [Rejection(row, policy.column, "missing", f"no value in {policy.column}") for row in empty]
-    if policy.missing == "fill_down":
-        last = None
-        for row, cell in enumerate(cells):
-            last = cell if cell is not None else last
-            report.filled += cell is None and last is not None
-            cells[row] = last
-        return []
-    makers: dict[str, Callable[[], str | None]] = {
-        "constant": lambda: policy.constant,
-        "mode": lambda: min(valid, key=lambda value: (-valid[value], str(value)), default=None),
-        "median": lambda: _median(valid),
-    }
-    value = makers[policy.missing]()
-    for row in empty if value is not None else []:
-        cells[row] = value
-        report.filled += 1
-    return []
-
-
-def _median(valid: Counter[str | None]) -> str | None:
-    numbers = sorted(Decimal(text) for text in valid.elements() if text is not None)
-    if not numbers:
-        return None
-    middle = len(numbers) // 2
-    found = numbers[middle] if len(numbers) % 2 else (numbers[middle - 1] + numbers[middle]) / 2
-    return format(found, "f")
+    if pa.types.is_string(cells.type):
+        return cells
+    return pa.array([None if cell is None else str(cell) for cell in cells.to_pylist()], pa.string())

@@ -1,19 +1,31 @@
-"""The steps over a table of one's own, in order: history, standard forms, repairs, duplicates."""
+"""The steps over a table of one's own, in order: history, standard forms, repairs, duplicates.
+
+The rows wait on disk: each step reads them, batch by batch and as often as it needs, and writes those that stay.
+"""
 
 from __future__ import annotations
 
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llm_assets.data.linkage import deduplicate_records
-from llm_assets.data.repair import repair_table
+import numpy as np
+
+from llm_assets.data.linkage import link_records
+from llm_assets.data.repair import repair
 from llm_assets.data.standardise import standardise
+from llm_assets.data.stored import Ahead, Stored, Storing, by_number, store_table
 from llm_assets.data.table_config import TableConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from llm_assets.data.openrefine.table import Table
+
+SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -31,11 +43,10 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Tidied:
-    """table: the rows that stay; numbers: their numbers as read; gone: number of each other -> (reason, detail)."""
+    """kept: the rows that stay, numbered as read; gone: `reason` and `detail` of each other, by ascending number."""
 
-    table: pa.Table
-    numbers: list[int]
-    gone: dict[int, tuple[str, str]]
+    kept: Stored
+    gone: Stored
     reports: list[StepReport]
 
 
@@ -44,61 +55,78 @@ def tidy_table(table: pa.Table, config: TableConfig, root: Path) -> tuple[pa.Tab
     are exactly the rows of `table`. root: where a relative path of a history starts."""
     import pyarrow as pa
 
-    tidied = tidy_rows(table, config, root)
-    order = sorted(tidied.gone)
-    rejected = table.take(pa.array(order, pa.int64()))
-    rejected = rejected.append_column("reason", pa.array([tidied.gone[row][0] for row in order], pa.string()))
-    rejected = rejected.append_column("detail", pa.array([tidied.gone[row][1] for row in order], pa.string()))
-    return tidied.table, rejected, tidied.reports
+    with tempfile.TemporaryDirectory(prefix="llm-assets-tidy-") as name:
+        folder = Path(name)
+        read = store_table(table, folder / "read.arrow")
+        tidied = tidy_rows(read, config, root, folder)
+        rejected = pa.Table.from_batches(list(rejected_batches(read, tidied.gone)), _with_reasons(read.schema))
+        return tidied.kept.table(), rejected, tidied.reports
 
 
-def tidy_rows(table: pa.Table, config: TableConfig, root: Path) -> Tidied:
-    """`tidy_table`, with the number of each row. Raises RuntimeError where a row would be lost."""
-    rows = table.num_rows
-    numbers = list(range(rows))  # of the rows that are left, as read
-    gone: dict[int, tuple[str, str]] = {}
-    reports: list[StepReport] = []
+def tidy_rows(read: Stored, config: TableConfig, root: Path, folder: Path) -> Tidied:
+    """The steps over rows numbered from 0 on, which stay where they are. The rows that each step leaves are put into
+    `folder`, one step's at a time. Raises RuntimeError where a row would be lost."""
+    import pyarrow as pa
+
+    table, reports = read, list[StepReport]()
+
+    def took(after: Stored) -> None:
+        nonlocal table
+        if table.path not in (read.path, after.path):
+            table.remove()
+        table = after
 
     def note(step: str, before: int, changed: int, started: float, text: str, samples: list[dict[str, str]]) -> None:
         seconds = time.perf_counter() - started
-        reports.append(StepReport(step, before, table.num_rows, changed, seconds, text, samples[:12]))
+        reports.append(StepReport(step, before, table.rows, changed, seconds, text, samples[:SHOWN]))
 
-    if config.openrefine:
-        started, before = time.perf_counter(), table.num_rows
-        table, numbers, changed = _replayed(table, root / config.openrefine)
-        gone |= dict.fromkeys(set(range(before)) - set(numbers), ("openrefine", "removed by the operation history"))
-        note("openrefine", before, changed, started, "", [])
-    if config.standardise:
-        started, before = time.perf_counter(), table.num_rows
-        table, rejections, columns = standardise(table, config.standardise)
-        gone |= {numbers[item.row]: (item.reason, item.detail) for item in rejections}
-        left_out = {item.row for item in rejections}
-        numbers = [number for row, number in enumerate(numbers) if row not in left_out]
-        text = "; ".join(f"{column.column}: {column.decided}" for column in columns if column.decided)
-        samples = [sample for column in columns for sample in column.samples]
-        note("standardise", before, sum(column.changed + column.filled for column in columns), started, text, samples)
-    if config.repair:
-        started = time.perf_counter()
-        table, repaired = repair_table(table, config.repair)
-        counts = ", ".join(f"{name} {count}" for name, count in repaired.counts().items())
-        note("repair", table.num_rows, len(repaired.repairs), started, counts, repaired.samples())
-    if config.deduplicate:
-        started, before = time.perf_counter(), table.num_rows
-        table, linked = deduplicate_records(table, config.deduplicate)
-        gone |= {
-            numbers[row]: ("duplicate", f"same as row {numbers[stays] + 1}") for row, stays in linked.dropped.items()
-        }
-        numbers = [number for row, number in enumerate(numbers) if row not in linked.dropped]
-        text = f"{linked.compared:,} pairs compared, {len(linked.groups):,} groups"
-        note("deduplicate", before, len(linked.dropped), started, text, [])
-    if len(numbers) != table.num_rows or table.num_rows + len(gone) != rows:
-        raise RuntimeError(f"rows were lost: {rows} in, {table.num_rows} kept, {len(gone)} rejected")
-    return Tidied(table, numbers, gone, reports)
+    with Storing(folder / "gone.arrow", pa.schema([("reason", pa.string()), ("detail", pa.string())])) as gone:
+        if config.openrefine:
+            started, before = time.perf_counter(), table.rows
+            replayed, changed = _replayed(table, root / config.openrefine, folder, gone)
+            took(replayed)
+            note("openrefine", before, changed, started, "", [])
+        if config.standardise:
+            started, before = time.perf_counter(), table.rows
+            standard, columns = standardise(table, config.standardise, folder / "standardise.arrow", gone)
+            took(standard)
+            text = "; ".join(f"{column.column}: {column.decided}" for column in columns if column.decided)
+            samples = [sample for column in columns for sample in column.samples]
+            note("standardise", before, sum(one.changed + one.filled for one in columns), started, text, samples)
+        if config.repair:
+            started = time.perf_counter()
+            repaired, report = repair(table, config.repair, folder / "repair.arrow", SHOWN)
+            took(repaired)
+            counts = ", ".join(f"{name} {count}" for name, count in report.counts.items())
+            note("repair", table.rows, sum(report.counts.values()), started, counts, report.samples)
+        if config.deduplicate:
+            started, before = time.perf_counter(), table.rows
+            linked = link_records(table, config.deduplicate)
+            took(_deduplicated(table, linked.dropped, linked.stays, folder / "deduplicate.arrow", gone))
+            text = f"{linked.compared:,} pairs compared, {linked.groups:,} groups"
+            note("deduplicate", before, len(linked.dropped), started, text, [])
+    lost = gone.stored()
+    if table.rows + lost.rows != read.rows:
+        raise RuntimeError(f"rows were lost: {read.rows} in, {table.rows} kept, {lost.rows} rejected")
+    return Tidied(table, by_number(lost, folder, read.rows), reports)
+
+
+def rejected_batches(read: Stored, gone: Stored) -> Iterator[pa.RecordBatch]:
+    """The rows that went as they were read, in that order, with `reason` and `detail`."""
+    import pyarrow as pa
+
+    schema, ahead = _with_reasons(read.schema), Ahead(gone)
+    for numbers, batch in read.batches():
+        wanted, said = ahead.until(int(numbers[-1]) + 1)
+        rows = batch.take(pa.array(wanted - numbers[0]))
+        reasons = [said[name].combine_chunks() for name in ("reason", "detail")]
+        yield pa.record_batch([*rows.columns, *reasons], schema=schema)
 
 
 def tidy_file(path: Path, out: Path, rejected: Path | None, config: TableConfig) -> list[StepReport]:
-    """`tidy_table` from file to file, in memory. Raises UserError where no step is given."""
-    from llm_assets.data.openrefine.files import arrow_table, format_of, read_tables, write_arrow
+    """The steps from file to file, for tables larger than memory. Raises UserError where no step is given."""
+    from llm_assets.data.openrefine.files import format_of, read_tables, write_tables
+    from llm_assets.data.openrefine.typed import store_parts
     from llm_assets.errors import UserError
 
     if config == TableConfig():
@@ -106,11 +134,15 @@ def tidy_file(path: Path, out: Path, rejected: Path | None, config: TableConfig)
     for target in (out, rejected):
         if target is not None:
             format_of(target)
-    kept, gone, reports = tidy_table(arrow_table(read_tables(path)), config, Path.cwd())
-    write_arrow(kept, out)
-    if rejected is not None:
-        write_arrow(gone, rejected)
-    return reports
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".tidy-", dir=out.parent) as name:
+        folder = Path(name)
+        read = store_parts(read_tables(path), folder, "read")
+        tidied = tidy_rows(read, config, Path.cwd(), folder)
+        write_tables(_parts((batch for _, batch in tidied.kept.batches()), tidied.kept.schema), out)
+        if rejected is not None:
+            write_tables(_parts(rejected_batches(read, tidied.gone), _with_reasons(read.schema)), rejected)
+    return tidied.reports
 
 
 def print_steps(reports: list[StepReport]) -> None:
@@ -134,14 +166,63 @@ def print_steps(reports: list[StepReport]) -> None:
             console.print(Text(f"  {sample['what']}: {sample['before']} -> {sample['after']}"), soft_wrap=True)
 
 
-def _replayed(table: pa.Table, history: Path) -> tuple[pa.Table, list[int], int]:
-    from llm_assets.data.openrefine.files import arrow_part, arrow_table
+def _with_reasons(schema: pa.Schema) -> pa.Schema:
+    import pyarrow as pa
+
+    return schema.append(pa.field("reason", pa.string())).append(pa.field("detail", pa.string()))
+
+
+def _parts(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[Table]:
+    """The batches as cell values; an empty part first, which says what the columns are."""
+    from llm_assets.data.openrefine.files import arrow_part
+    from llm_assets.data.openrefine.table import table_of
+
+    yield table_of({name: [] for name in schema.names})
+    first = 0
+    for batch in batches:
+        yield arrow_part(batch, first)
+        first += batch.num_rows
+
+
+def _replayed(table: Stored, history: Path, folder: Path, gone: Storing) -> tuple[Stored, int]:
+    """(the rows as the history leaves them, cells it changed); `gone` gets those it removes."""
+    import pyarrow as pa
+
+    from llm_assets.data.openrefine.files import arrow_part
     from llm_assets.data.openrefine.history import ROW_BY_ROW, read_history, replay
+    from llm_assets.data.openrefine.typed import store_parts
 
     steps = read_history(history, ROW_BY_ROW)
-    batches: list[Any] = table.combine_chunks().to_batches()
-    if not batches:
-        return table, [], 0
-    parts = list(replay(steps, [arrow_part(batches[0])]))
-    numbers = [number for part in parts for number in part.origin]
-    return arrow_table(parts), numbers, sum(step.changed for step in steps)
+    if not table.rows:
+        return table, 0
+    parts = (arrow_part(batch, int(numbers[0])) for numbers, batch in table.batches())
+    replayed = store_parts(replay(steps, parts), folder, "openrefine")
+    stays = np.zeros(table.rows, dtype=bool)
+    for numbers, _ in replayed.batches([]):
+        stays[numbers] = True
+    removed = np.flatnonzero(~stays)
+    for first in range(0, len(removed), 20_000):
+        some = removed[first : first + 20_000]
+        said = (pa.array([text] * len(some)) for text in ("openrefine", "removed by the operation history"))
+        gone.add(some, pa.record_batch(list(said), names=["reason", "detail"]))
+    return replayed, sum(step.changed for step in steps)
+
+
+def _deduplicated(table: Stored, dropped: np.ndarray, stays: np.ndarray, out: Path, gone: Storing) -> Stored:
+    """The rows without those that are `dropped` (ascending), each for the row that `stays`."""
+    import pyarrow as pa
+
+    named, place = np.unique(stays, return_inverse=True)
+    numbers_of, first = table.numbers_at(named), 0
+    with Storing(out, table.schema) as kept:
+        for numbers, batch in table.batches():
+            low, high = np.searchsorted(dropped, [first, first + batch.num_rows])
+            rows = dropped[low:high] - first
+            mask = np.ones(batch.num_rows, dtype=bool)
+            mask[rows] = False
+            kept.add(numbers[mask], batch.filter(pa.array(mask)))
+            detail = [f"same as row {number + 1}" for number in numbers_of[place[low:high]].tolist()]
+            said = [pa.array(["duplicate"] * len(detail), pa.string()), pa.array(detail, pa.string())]
+            gone.add(numbers[rows], pa.record_batch(said, names=["reason", "detail"]))
+            first += batch.num_rows
+    return kept.stored()

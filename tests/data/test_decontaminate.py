@@ -16,11 +16,12 @@ from document_tables import captions, of_texts, table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llm_assets.data import contamination, corpus_steps, decontaminate
+from llm_assets.data import contamination, corpus_steps, decontaminate, evaluation_texts
 from llm_assets.data.clean import clean_batches, clean_table
 from llm_assets.data.config import CleanConfig, DecontaminateConfig
 from llm_assets.data.contamination import contaminated
-from llm_assets.data.decontaminate import decontaminate_step, evaluation_ngrams
+from llm_assets.data.decontaminate import decontaminate_step
+from llm_assets.data.evaluation_texts import Evaluation, evaluation_ngrams
 from llm_assets.data.steps import apply_steps
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -65,11 +66,12 @@ def test_own_held_out_texts_are_not_trained_on() -> None:
     st.sampled_from([0, 0.2, 1 / 3, 0.5, 0.7, 1]),
     st.sampled_from([1, 2, 7, 2**20]),
     st.integers(1, 5),
+    st.sampled_from([2, 3, 64]),
 )
 def test_what_goes_is_what_shares_enough_with_some_text(
-    texts: list[str], held: list[str], ngram: int, threshold: float, most: int, size: int
+    texts: list[str], held: list[str], ngram: int, threshold: float, most: int, size: int, common: int
 ) -> None:
-    """Against sets of words, with whatever fits into memory, in batches of any size."""
+    """Against sets of words, with whatever fits into memory, in batches of any size, whatever counts as common."""
     expected = {}
     for row, text in enumerate(texts):
         mine = grams(text, ngram)
@@ -83,12 +85,82 @@ def test_what_goes_is_what_shares_enough_with_some_text(
         (np.arange(first, min(first + size, len(texts))) * 3, column.slice(first, size))
         for first in range(0, len(texts), size)
     ]
-    evaluation = evaluation_ngrams(of_texts(held).to_batches(max_chunksize=size), ngram)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(contamination, "BITMAP_BITS", 12)  # so that it lets others through
+        patched.setattr(evaluation_texts, "COMMON", common)
+        evaluation = evaluation_ngrams(of_texts(held).to_batches(max_chunksize=size), ngram)
         found = contaminated(lambda: batches, evaluation, config, Path(folder), most)
     rows = zip(found.rows.tolist(), found.shares.tolist(), found.owners.tolist(), strict=True)
     assert {row: (share, owner) for row, share, owner in rows} == expected
+
+
+TEMPLATES = [[f"t{n}w{word}" for word in range(9)] for n in range(3)]
+
+
+@QUICK
+@given(st.data(), st.sampled_from([0.2, 0.5, 0.7]), st.sampled_from([1, 7, 2**20]))
+def test_texts_of_one_template_are_told_apart(data: st.DataObject, threshold: float, most: int) -> None:
+    """Of a template each text has all, or the beginning, and words of its own; train texts have parts of both."""
+
+    def some(own: int) -> str:
+        template = data.draw(st.sampled_from(TEMPLATES))[: data.draw(st.sampled_from([9, 9, 6]))]
+        ending = data.draw(st.lists(st.integers(0, 5), max_size=6))
+        cut = data.draw(st.sampled_from([0, 0, 2, 5])) if own else 0
+        return " ".join([*template[cut:], *(f"own{word}" for word in ending)])
+
+    held, texts = [some(0) for _ in range(12)], [some(1) for _ in range(8)]
+    expected = {}
+    for row, text in enumerate(texts):
+        shares = [len(grams(text, 2) & theirs) / len(theirs) for theirs in (grams(other, 2) for other in held)]
+        if max(shares) >= threshold:
+            expected[row] = (max(shares), shares.index(max(shares)))
+    config = DecontaminateConfig(ngram=2, threshold=threshold)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(contamination, "BITMAP_BITS", 12)
+        patched.setattr(evaluation_texts, "COMMON", 3)
+        evaluation = evaluation_ngrams(of_texts(held).to_batches(), 2)
+        rows = [(np.arange(len(texts)), pa.array(texts))]
+        found = contaminated(lambda: rows, evaluation, config, Path(folder), most)
+    assert dict(zip(found.rows.tolist(), zip(found.shares, found.owners, strict=True), strict=True)) == expected
+
+
+@pytest.mark.parametrize("template_words", [130, 170])
+def test_texts_made_alike_cost_no_more_than_others(template_words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every train text has the template of every evaluation text, half of it or more: the pairs compared, and the
+    n-grams read for it, are as many as there are texts, not as many as there are pairs."""
+    template, work = [f"word{n}" for n in range(template_words)], []
+
+    def made(own: int) -> str:
+        return " ".join([*template, *(f"own{rng.randrange(10**6)}" for _ in range(own))])
+
+    for texts in (200, 800):
+        rng = random.Random(3)
+        held = [made(120) for _ in range(texts)]
+        train = [made(60) for _ in range(texts - 1)] + [held[texts // 2]]
+        evaluation = evaluation_ngrams(of_texts(held).to_batches(), 5)
+        counts = {"pairs": 0, "n-grams": 0}
+        pairs_of, ngrams = decontaminate.pairs_of, Evaluation.ngrams
+
+        def counted_pairs(*arguments, counts=counts, pairs_of=pairs_of):
+            for pairs in pairs_of(*arguments):
+                counts["pairs"] += len(pairs)
+                yield pairs
+
+        def counted_ngrams(self, first, end, counts=counts, ngrams=ngrams):
+            found = ngrams(self, first, end)
+            counts["n-grams"] += len(found)
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(decontaminate, "pairs_of", counted_pairs)
+            patched.setattr(Evaluation, "ngrams", counted_ngrams)
+            step = decontaminate_step(evaluation, DecontaminateConfig(ngram=5, threshold=0.5))
+            kept, rejected, _ = apply_steps([step], of_texts(train, split="train"))
+        work.append(counts)
+        reached = template_words > 4 + 0.5 * (template_words + 120 - 4)
+        assert rejected.num_rows == (texts if reached else 1) and kept.num_rows + rejected.num_rows == texts
+        assert rejected["detail"][rejected.num_rows - 1].as_py().startswith("1.00")
+    assert 0 < work[0]["pairs"] < 210 and all(work[1][name] <= 4.1 * work[0][name] for name in work[0]), work
 
 
 def test_cleaning_writes_the_same_whatever_fits_into_memory(real_data: Path, tmp_path: Path) -> None:
@@ -125,7 +197,7 @@ def test_memory_does_not_grow_with_the_evaluation_texts(tmp_path: Path) -> None:
         train = [(np.arange(200) + 200 * block, pa.array(some(block + 2))) for block in range(4)]
         with (folder / "grams").open("w+b") as grams_file, pytest.MonkeyPatch.context() as patched:
             patched.setattr(contamination, "BITMAP_BITS", 20)
-            patched.setattr(decontaminate, "BLOCK", 2**14)  # which both numbers of texts exceed
+            patched.setattr(evaluation_texts, "BLOCK", 2**14)  # which both numbers of texts exceed
             tracemalloc.start()
             evaluation = evaluation_ngrams(held, 5, grams_file)
             _, before = tracemalloc.get_traced_memory()

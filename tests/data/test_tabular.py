@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import tempfile
 from collections import Counter, defaultdict
 from datetime import date
 from itertools import combinations
@@ -23,11 +24,12 @@ from llm_assets.data.clean import clean_documents, clean_table
 from llm_assets.data.config import CleanConfig, NearDuplicateConfig
 from llm_assets.data.keyers import clusters_by_distance, clusters_by_key, fingerprint, ngram_fingerprint
 from llm_assets.data.labels import merge_labels
-from llm_assets.data.linkage import deduplicate_records, link_records
+from llm_assets.data.linkage import Linkage, link_records
 from llm_assets.data.readings import date_readings, number_readings
-from llm_assets.data.repair import repair_table
+from llm_assets.data.repair import Repairs, find_repairs, repair
 from llm_assets.data.rows import documents_table
 from llm_assets.data.standardise import standardise
+from llm_assets.data.stored import Storing, store_table
 from llm_assets.data.table_config import ColumnPolicy, LabelsConfig, LinkageConfig, RepairConfig, TableConfig
 from llm_assets.data.tabular import tidy_table
 from llm_assets.errors import UserError
@@ -50,6 +52,41 @@ def read(name: str) -> list[dict[str, str]]:
 
 def as_table(rows: list[dict[str, str]], columns: list[str]) -> pa.Table:
     return pa.table({name: pa.array([row[name] or None for row in rows], pa.string()) for name in columns})
+
+
+def linked(table: pa.Table, config: LinkageConfig) -> Linkage:
+    with tempfile.TemporaryDirectory() as folder:
+        return link_records(store_table(table, Path(folder) / "read.arrow"), config)
+
+
+def standardised(table: pa.Table, policies: list[ColumnPolicy]):
+    """(table, rejections as rows with their number, a report a column)."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        read = store_table(table, folder / "read.arrow")
+        with Storing(folder / "gone.arrow", pa.schema([("reason", pa.string()), ("detail", pa.string())])) as gone:
+            out, reports = standardise(read, policies, folder / "out.arrow", gone)
+        rejections = [
+            {"row": number, **row}
+            for numbers, batch in gone.stored().batches()
+            for number, row in zip(numbers.tolist(), batch.to_pylist(), strict=True)
+        ]
+        return out.table(), rejections, reports
+
+
+def repaired(table: pa.Table, config: RepairConfig):
+    """(table, report, what was repaired as (row, column, before, after))."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        read = store_table(table, folder / "read.arrow")
+        out, report = repair(read, config, folder / "out.arrow")
+        found: dict[str, Repairs] = find_repairs(read, config, folder)[1]
+        cells = [
+            (row, column, table[column][row].as_py(), after)
+            for column, repairs in found.items()
+            for row, after in zip(repairs.rows.tolist(), repairs.column.texts_of(repairs.after), strict=True)
+        ]
+        return out.table(), report, cells
 
 
 # ---- spellings ----------------------------------------------------------------------------------------------------
@@ -140,27 +177,29 @@ def test_febrl_duplicates_are_found(name, gold_pairs):
         groups[row["rec_id"].split("-")[1]].append(place)
     gold = {pair for group in groups.values() for pair in combinations(group, 2)}
     assert len(gold) == gold_pairs
-    report = link_records(as_table(rows, columns), LinkageConfig(threshold=0.5))
+    report = linked(as_table(rows, columns), LinkageConfig(threshold=0.5))
+    scored = list(zip(report.left.tolist(), report.right.tolist(), report.scores.tolist(), strict=True))
     f1 = {}
     for threshold in (0.5, 0.6, LinkageConfig().threshold, 0.75):  # the default is no lucky point
-        found = {(link.left, link.right) for link in report.links if link.score >= threshold}
+        found = {(left, right) for left, right, score in scored if score >= threshold}
         f1[threshold] = 2 * len(found & gold) / (len(found) + len(gold))
     assert min(f1.values()) >= 0.95, f1
     assert f1[LinkageConfig().threshold] >= 0.99, f1
-    kept, deduplicated = deduplicate_records(as_table(rows, columns), LinkageConfig())
-    assert kept.num_rows + len(deduplicated.dropped) == len(rows)
-    assert abs(kept.num_rows - len(groups)) <= 0.005 * len(rows)
+    kept = len(rows) - len(linked(as_table(rows, columns), LinkageConfig()).dropped)
+    assert abs(kept - len(groups)) <= 0.005 * len(rows)
 
 
 def test_the_fullest_record_stays_and_columns_are_named():
     table = pa.table(
         {"name": ["ann lee", "ann lee", "bob"], "city": [None, "bern", "bern"], "phone": ["12345", "12345", "999"]}
     )
-    kept, report = deduplicate_records(table, LinkageConfig())
-    assert kept["city"].to_pylist() == ["bern", "bern"] and report.dropped == {0: 1} and report.groups == [[0, 1]]
+    kept, rejected, _ = tidy_table(table, TableConfig(deduplicate=LinkageConfig()), Path())
+    assert kept["city"].to_pylist() == ["bern", "bern"] and rejected["detail"].to_pylist() == ["same as row 2"]
+    report = linked(table, LinkageConfig())
+    assert (report.dropped.tolist(), report.stays.tolist(), report.groups) == ([0], [1], 1)
     with pytest.raises(UserError, match="'nope'"):
-        link_records(table, LinkageConfig(columns=["nope"]))
-    assert link_records(table.slice(0, 0), LinkageConfig()).links == []
+        linked(table, LinkageConfig(columns=["nope"]))
+    assert len(linked(table.slice(0, 0), LinkageConfig()).left) == 0
 
 
 # ---- standard forms -----------------------------------------------------------------------------------------------
@@ -216,7 +255,7 @@ def test_numbers_have_all_their_readings(text, readings):
 
 
 def column(values, **policy):
-    table, rejections, (report,) = standardise(pa.table({"c": values}), [ColumnPolicy(column="c", **policy)])
+    table, rejections, (report,) = standardised(pa.table({"c": values}), [ColumnPolicy(column="c", **policy)])
     return table["c"].to_pylist(), rejections, report
 
 
@@ -229,7 +268,11 @@ def test_ambiguous_dates_follow_the_evidence_of_their_column():
     values, _, report = column([*ambiguous, *clear, "12/25/2001"], kind="date")  # evidence for both
     assert values[0] == "01/02/2003" and values[-1] == "2001-12-25" and report.decided.startswith("undecided")
     values, rejections, _ = column(ambiguous, kind="date", unreadable="reject")
-    assert values == ["2005-05-05"] and rejections[0].reason == "ambiguous" and "2003-01-02 or" in rejections[0].detail
+    assert (
+        values == ["2005-05-05"]
+        and rejections[0]["reason"] == "ambiguous"
+        and "2003-01-02 or" in rejections[0]["detail"]
+    )
     assert column(ambiguous, kind="date", order="month_first")[0][0] == "2003-01-02"
     assert column(["soon", None], kind="date", unreadable="blank")[0] == [None, None]
 
@@ -252,12 +295,12 @@ def test_missing_values_by_policy():
     assert column(raw, kind="number", missing="fill_down")[0] == ["3", "3", "1", "1", "10", "10"]
     assert column(raw, kind="number", missing="constant", constant="0")[0][1] == "0"
     values, rejections, report = column(raw, kind="number", missing="drop")
-    assert values == ["3", "1", "10"] and [item.row for item in rejections] == [1, 3, 5] and report.missing == 3
+    assert values == ["3", "1", "10"] and [item["row"] for item in rejections] == [1, 3, 5] and report.missing == 3
     for wrong in ({"missing": "constant"}, {"constant": "x"}, {"missing": "median"}):
         with pytest.raises(ValidationError):
             ColumnPolicy(column="c", kind="text", **wrong)
     with pytest.raises(UserError, match="'d'"):
-        standardise(pa.table({"c": ["x"]}), [ColumnPolicy(column="d", kind="text")])
+        standardised(pa.table({"c": ["x"]}), [ColumnPolicy(column="d", kind="text")])
 
 
 def test_two_date_columns_of_real_newspapers_agree():
@@ -268,7 +311,7 @@ def test_two_date_columns_of_real_newspapers_agree():
     pairs = [(row[header.index("Begin date")], row[header.index("Date:creation")]) for row in rows[1:]]
     table = pa.table({"begin": [a for a, _ in pairs], "creation": [b for _, b in pairs]})
     policies = [ColumnPolicy(column=name, kind="date", missing="drop") for name in ("begin", "creation")]
-    out, rejections, reports = standardise(table, policies)
+    out, rejections, reports = standardised(table, policies)
     assert out.num_rows + len(rejections) == len(pairs) and out.num_rows > 2500
     same = [a == b for a, b in zip(out["begin"].to_pylist(), out["creation"].to_pylist(), strict=True)]
     assert sum(same) / len(same) > 0.99, [report.decided for report in reports]
@@ -305,19 +348,19 @@ def test_hospital_repairs_are_right():
     truth = {(int(row["tid"]), row["attribute"]): row["correct_val"] for row in read("hospital/hospital_clean.csv")}
     errors = {key for key, value in truth.items() if dirty[key[0]][key[1]] != value}
     table = as_table(dirty, list(dirty[0]))
-    repaired, report = repair_table(table, RepairConfig())
-    right = [item for item in report.repairs if truth[item.row, item.column] == item.after]
-    precision, recall = len(right) / len(report.repairs), len(right) / len(errors)
+    mended, report, cells = repaired(table, RepairConfig())
+    right = [cell for cell in cells if truth[cell[0], cell[1]] == cell[3]]
+    precision, recall = len(right) / len(cells), len(right) / len(errors)
     assert len(errors) == 509 and precision >= 0.95 and recall >= 0.90, (precision, recall)
     changed = {
-        (row, name)
+        (row, name, a, b)
         for name in table.schema.names
-        for row, (a, b) in enumerate(zip(table[name].to_pylist(), repaired[name].to_pylist(), strict=True))
+        for row, (a, b) in enumerate(zip(table[name].to_pylist(), mended[name].to_pylist(), strict=True))
         if a != b
     }
-    assert changed == {(item.row, item.column) for item in report.repairs}
-    assert sum(report.counts().values()) == len(report.repairs) and report.samples()
-    assert repair_table(table, RepairConfig())[1] == report
+    assert changed == set(cells)
+    assert sum(report.counts.values()) == len(cells) and len(report.samples) == 12
+    assert repaired(table, RepairConfig())[1:] == (report, cells)
 
 
 def test_a_clean_table_stays_as_it_is():
@@ -325,10 +368,10 @@ def test_a_clean_table_stays_as_it_is():
     columns: dict[str, list[str | None]] = defaultdict(list)
     for row in truth:
         columns[row["attribute"]].append(row["correct_val"] or None)
-    _, report = repair_table(pa.table(columns), RepairConfig())
-    assert len(report.repairs) <= 0.001 * len(truth), report.repairs
-    assert repair_table(pa.table({"n": [1, 2], "s": ["a", None]}), RepairConfig())[1].repairs == []
-    assert repair_table(pa.table({"s": pa.array([], pa.string())}), RepairConfig())[1].repairs == []
+    cells = repaired(pa.table(columns), RepairConfig())[2]
+    assert len(cells) <= 0.001 * len(truth), cells
+    assert repaired(pa.table({"n": [1, 2], "s": ["a", None]}), RepairConfig())[2] == []
+    assert repaired(pa.table({"s": pa.array([], pa.string())}), RepairConfig())[2] == []
 
 
 CELLS = st.one_of(st.none(), st.sampled_from(["a", "b", "ab", "100", "1x0", ""]))
@@ -339,11 +382,9 @@ CELLS = st.one_of(st.none(), st.sampled_from(["a", "b", "ab", "100", "1x0", ""])
 def test_repairs_never_touch_blanks_nor_make_new_values(rows):
     columns = {name: [row[n] for row in rows] for n, name in enumerate("xyz")}
     table = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
-    repaired, report = repair_table(table, RepairConfig(min_frequent=3))
-    for item in report.repairs:
-        assert (
-            item.before and item.after in columns[item.column] and repaired[item.column][item.row].as_py() == item.after
-        )
+    mended, _, cells = repaired(table, RepairConfig(min_frequent=3))
+    for row, name, before, after in cells:
+        assert before and after in columns[name] and mended[name][row].as_py() == after
 
 
 # ---- all of it ----------------------------------------------------------------------------------------------------

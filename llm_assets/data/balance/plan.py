@@ -11,13 +11,15 @@ import numpy as np
 from llm_assets.data.balance.config import Balance, Oversample, Smote, Undersample, Weights
 from llm_assets.data.balance.factors import group_factors, kept_shares
 from llm_assets.data.balance.groups import Groups
-from llm_assets.data.balance.smote import near_rows, smote_features
+from llm_assets.data.balance.synthetic import synthetic_rows
 from llm_assets.data.balance.topics import texts_at
+from llm_assets.data.executor import cores
 from llm_assets.data.features import FIT_ROWS, fit_features, sample_rows, stable_draw
-from llm_assets.data.reread import batches_at, batches_of
+from llm_assets.data.reread import batches_of
 
 if TYPE_CHECKING:
     from llm_assets.data.reread import Documents
+ALONE_ROWS = 20_000  # rows and points that are there before other processes are
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,11 @@ class Plan:
     step: str = ""
 
 
-def make_plan(documents: Documents, groups: Groups, config: Balance, seed: int) -> Plan:
-    """What `config` asks for. A weight that a row has (a share of a soft label) is multiplied, and counted as rows."""
+def make_plan(documents: Documents, groups: Groups, config: Balance, seed: int, workers: int | None = None) -> Plan:
+    """What `config` asks for. A weight that a row has (a share of a soft label) is multiplied, and counted as rows.
+
+    workers: processes for SMOTE, by default all cores where there are many rows; the plan is the same for any number.
+    """
     rows = len(groups.codes)
     keep, made, weights, step = np.ones(rows, bool), _repeats(np.zeros(rows, np.int64)), groups.weights, ""
     if isinstance(config, Weights):
@@ -54,7 +59,7 @@ def make_plan(documents: Documents, groups: Groups, config: Balance, seed: int) 
     elif isinstance(config, Oversample):
         made, step = _repeats(_copies(groups, config, seed)), "repeat"
     elif isinstance(config, Smote):
-        made, step = _synthetic(documents, groups, config, seed), "smote"
+        made, step = _synthetic(documents, groups, config, seed, workers), "smote"
     final = np.concatenate([weights[keep], weights[made.first]])
     return Plan(keep, made, (final / final.mean() if len(final) else final).astype(np.float32), step)
 
@@ -91,32 +96,21 @@ def _repeats(copies: np.ndarray) -> Made:
     return Made(first, copy.astype(np.int32), np.full(len(first), -1), np.ones(len(first)))
 
 
-def _synthetic(documents: Documents, groups: Groups, config: Smote, seed: int) -> Made:
-    """The real rows nearest to SMOTE's points. Features are held of the groups that grow, and of no others."""
+def _synthetic(documents: Documents, groups: Groups, config: Smote, seed: int, workers: int | None) -> Made:
+    """The real rows nearest to SMOTE's points."""
     factors, rows = group_factors(groups.masses(), config), groups.rows()
-    wanted = {name: round(len(found) * factors[name]) for name, found in rows.items()}
-    grown = [name for name in rows if wanted[name] > len(rows[name])]
-    if not grown:
+    more = {name: round(len(found) * factors[name]) - len(found) for name, found in rows.items()}
+    more = {name: count for name, count in more.items() if count > 0}
+    if not more:
         return _repeats(np.zeros(len(groups.codes), np.int64))
     inside = np.flatnonzero(groups.codes >= 0)
     sample = texts_at(documents, inside[sample_rows(len(inside), FIT_ROWS, seed)])
     features = fit_features(sample, config.dimensions, seed)
-    most = max(rows, key=lambda name: len(rows[name]))  # one row of another class: SMOTE wants two
-    numbers = np.sort(np.concatenate([rows[most][:1], *(rows[name] for name in grown)]))
-    points = np.vstack(
-        [
-            features.points([text or "" for text in batch["text"].to_pylist()])[0]
-            for batch in batches_at(documents, numbers, ["text"])
-            if batch.num_rows
-        ]
-    )
-    labels = [groups.names[code] for code in groups.codes[numbers]]
-    more, of = smote_features(points, labels, {name: wanted[name] for name in grown}, config.neighbours, seed)
-    near = near_rows(points, labels, more[len(points) :], of[len(points) :].tolist())
-    first, second = (numbers[[getattr(one, side) for one in near]] for side in ("first", "second"))
+    if workers is None:
+        workers = cores() if sum(len(rows[name]) + count for name, count in more.items()) > ALONE_ROWS else 1
+    first, second, share = synthetic_rows(documents, rows, more, features, config.neighbours, seed, workers)
     order = np.argsort(first, kind="stable")
     made = _repeats(np.bincount(first, minlength=len(groups.codes)))
     if config.rows == "nearest_text":
         return made
-    second = np.where(second == first, -1, second)[order]
-    return Made(made.first, made.copy, second, np.array([one.share for one in near])[order])
+    return Made(made.first, made.copy, np.where(second == first, -1, second)[order], share[order])

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-@dataclass(frozen=True)
-class Near:
-    """The real rows nearest to a synthetic point: `second` is `first` where there is no other; share: of `first`."""
-
-    first: int
-    second: int
-    share: float
 
 
 def smote_features(
@@ -54,21 +44,16 @@ def smote_features(
     return stacked, np.concatenate(made_labels)
 
 
-def near_rows(points: np.ndarray, labels: Sequence[str], synthetic: np.ndarray, of: Sequence[str]) -> list[Near]:
-    """For each synthetic point the two rows of its label nearest to it; the nearer has the greater share."""
+def nearest_two(points: np.ndarray, synthetic: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each synthetic point the two real ones nearest to it (int64; the same twice where there is no other), and the
+    share of the first, float64: the nearer has the greater one."""
     import numpy as np
     from sklearn.neighbors import NearestNeighbors
     from threadpoolctl import threadpool_limits
 
-    truth, wanted = np.asarray(labels, dtype=object), np.asarray(of, dtype=object)
-    found: dict[int, Near] = {}
     with threadpool_limits(1):
-        for label in sorted(set(of)):
-            rows, asked = np.flatnonzero(truth == label), np.flatnonzero(wanted == label)
-            search = NearestNeighbors(n_neighbors=min(2, len(rows))).fit(points[rows])
-            distances, places = search.kneighbors(synthetic[asked])
-            for at, distance, place in zip(asked.tolist(), distances, places, strict=True):
-                near, far = float(distance[0]), float(distance[-1])
-                share = far / (near + far) if near + far > 0 else 0.5
-                found[at] = Near(int(rows[place[0]]), int(rows[place[-1]]), share)
-    return [found[at] for at in range(len(of))]
+        search = NearestNeighbors(n_neighbors=min(2, len(points))).fit(points)
+        distances, places = search.kneighbors(synthetic)
+    near, far = distances[:, 0], distances[:, -1]
+    apart = near + far > 0
+    return places[:, 0], places[:, -1], np.where(apart, far / np.where(apart, near + far, 1), 0.5)

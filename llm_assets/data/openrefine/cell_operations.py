@@ -9,7 +9,7 @@ from llm_assets.data.openrefine.evaluate import Expression
 from llm_assets.data.openrefine.facets import Engine, engine_of, evaluate_column
 from llm_assets.data.openrefine.fields import Fields
 from llm_assets.data.openrefine.java import java_split
-from llm_assets.data.openrefine.operation import Prepared, expression_of, operation, pattern_of
+from llm_assets.data.openrefine.operation import Needs, Prepared, expression_of, operation, pattern_of
 from llm_assets.data.openrefine.table import Bound, Table, from_rows
 from llm_assets.data.openrefine.text_functions import split_lengths, split_whole
 from llm_assets.data.openrefine.values import JAVA_SPACE, EvalError, Value, is_data, same, storable, text_of
@@ -17,8 +17,9 @@ from llm_assets.data.openrefine.values import JAVA_SPACE, EvalError, Value, is_d
 ON_ERROR = ("keep-original", "set-to-blank", "store-error")
 
 
-def streams(engine: Engine, *expressions: Expression) -> bool:
-    return not engine.needs_records and not any(expression.needs_records for expression in expressions)
+def needs(engine: Engine, *expressions: Expression) -> Needs:
+    records = engine.needs_records or any(expression.needs_records for expression in expressions)
+    return "records" if records else "rows"
 
 
 @operation("text-transform")
@@ -50,7 +51,7 @@ def text_transform(fields: Fields) -> Prepared:
                 changed += 1
         return table.with_column(column, cells), changed
 
-    return Prepared(run, streams(engine, expression))
+    return Prepared(run, needs(engine, expression))
 
 
 @operation("mass-edit")
@@ -76,7 +77,7 @@ def mass_edit(fields: Fields) -> Prepared:
                 changed += 1
         return table.with_column(column, cells), changed
 
-    return Prepared(run, streams(engine, expression))
+    return Prepared(run, needs(engine, expression))
 
 
 def _edit_value(edit: Fields) -> Value:
@@ -108,7 +109,7 @@ def fill_down(fields: Fields) -> Prepared:
                 changed += 1
         return table.with_column(column, cells), changed
 
-    return Prepared(run, streams(engine))
+    return Prepared(run, needs(engine))
 
 
 @operation("blank-down")
@@ -132,7 +133,7 @@ def blank_down(fields: Fields) -> Prepared:
             memory["last"] = value
         return table.with_column(column, cells), changed
 
-    return Prepared(run, streams(engine))
+    return Prepared(run, needs(engine))
 
 
 @operation("multivalued-cell-join")
@@ -160,7 +161,7 @@ def join_cells(fields: Fields) -> Prepared:
             place = end
         return table.with_column(column, cells).take(keep), changed
 
-    return Prepared(run, streams=False)
+    return Prepared(run, needs="table")
 
 
 @operation("multivalued-cell-split")
@@ -202,7 +203,7 @@ def split_cells(fields: Fields) -> Prepared:
             place = follower
         return from_rows(table.names, rows, table, parents), changed
 
-    return Prepared(run, streams=False)
+    return Prepared(run, needs="table")
 
 
 @operation("key-value-columnize")
@@ -259,7 +260,7 @@ def key_value_columnize(fields: Fields) -> Prepared:
         names = [*stay, *made.values(), *note_names]
         return from_rows(names, [[row.get(name) for name in names] for row in rows], table, parents), table.rows
 
-    return Prepared(run, streams=False)
+    return Prepared(run, needs="table")
 
 
 def _unused(name: str, taken: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm_assets.data.openrefine.cell_operations import ON_ERROR, streams
+from llm_assets.data.openrefine.cell_operations import ON_ERROR, needs
 from llm_assets.data.openrefine.facets import engine_of, evaluate_column
 from llm_assets.data.openrefine.fields import Fields
 from llm_assets.data.openrefine.java import guessed, java_split
@@ -41,7 +41,7 @@ def addition(fields: Fields) -> Prepared:
         names.insert(index, new)
         return _ordered(table.with_column(new, cells), names), sum(cell is not None for cell in cells)
 
-    return Prepared(run, streams(engine, expression))
+    return Prepared(run, needs(engine, expression))
 
 
 @operation("column-rename")
@@ -54,7 +54,7 @@ def rename(fields: Fields) -> Prepared:
             _absent(table, new)
         return table.with_columns({new if name == old else name: cells for name, cells in table.columns.items()}), 0
 
-    return Prepared(run, streams=True)
+    return Prepared(run, needs="rows")
 
 
 def _removal(names: list[str]) -> Prepared:
@@ -63,7 +63,7 @@ def _removal(names: list[str]) -> Prepared:
             table.column(name)
         return _ordered(table, [name for name in table.names if name not in names]), 0
 
-    return Prepared(run, streams=True)
+    return Prepared(run, needs="rows")
 
 
 @operation("column-removal")
@@ -89,7 +89,7 @@ def _move(column: str, to: int | None, by: int = 0) -> Prepared:
         names.insert(place, column)
         return _ordered(table, names), 0
 
-    return Prepared(run, streams=True)
+    return Prepared(run, needs="rows")
 
 
 @operation("column-move")
@@ -121,7 +121,7 @@ def move_right(fields: Fields) -> Prepared:
 def reorder(fields: Fields) -> Prepared:
     """Columns that are not named are removed."""
     names = fields.texts("columnNames")
-    return Prepared(lambda table: (_ordered(table, names), 0), streams=True)
+    return Prepared(lambda table: (_ordered(table, names), 0), needs="rows")
 
 
 @operation("column-split")
@@ -131,23 +131,30 @@ def split(fields: Fields) -> Prepared:
     mode = fields.choice("mode", ("separator", "lengths"))
     lengths = fields.wholes("fieldLengths") if mode == "lengths" else []
     separator = fields.text("separator") if mode == "separator" else ""
-    most = fields.whole("maxColumns", 0) if mode == "separator" else 0
+    limit = fields.whole("maxColumns", 0) if mode == "separator" else 0
     pattern = pattern_of(fields, separator) if mode == "separator" and fields.flag("regex") else None
 
     def pieces_of(text: str) -> list[Value]:
         if mode == "lengths":
             pieces = split_lengths(text, lengths)
         else:
-            pieces = java_split(pattern, text, most) if pattern is not None else split_whole(text, separator, most)
+            pieces = java_split(pattern, text, limit) if pattern is not None else split_whole(text, separator, limit)
         return [guessed(piece) for piece in pieces] if guess else list(pieces)
 
-    def run(table: Table) -> tuple[Table, int]:
+    def tuples_of(table: Table) -> dict[int, list[Value]]:
         cells = table.column(column)
-        tuples = {n: pieces_of(text_of(cells[n])) for n in engine.selected(table) if is_data(cells[n])}
-        width = max(map(len, tuples.values()), default=0)
+        return {n: pieces_of(text_of(cells[n])) for n in engine.selected(table) if is_data(cells[n])}
+
+    most = {"pieces": 0}  # of a cell, which are as many columns
+
+    def survey(table: Table) -> None:
+        most["pieces"] = max(most["pieces"], *map(len, tuples_of(table).values()), 0)
+
+    def run(table: Table) -> tuple[Table, int]:
+        cells, tuples = table.column(column), tuples_of(table)
         new: list[str] = []
         number = 1
-        while len(new) < width:
+        while len(new) < most["pieces"]:
             if f"{column} {number}" not in table.columns:
                 new.append(f"{column} {number}")
             number += 1
@@ -167,7 +174,7 @@ def split(fields: Fields) -> Prepared:
             columns |= made
         return table.with_columns(columns), len(tuples)
 
-    return Prepared(run, streams=False)
+    return Prepared(run, needs(engine), survey)
 
 
 @operation("transpose-columns-into-rows")
@@ -209,7 +216,7 @@ def columns_into_rows(fields: Fields) -> Prepared:
             raise UserError(f"the columns would not have names of their own: {', '.join(new)}")
         return from_rows(new, rows, table, parents), len(rows)
 
-    return Prepared(run, streams=False)
+    return Prepared(run, needs="table")
 
 
 @operation("transpose-rows-into-columns")
@@ -240,4 +247,4 @@ def rows_into_columns(fields: Fields) -> Prepared:
                     parents.append(begin + n)
         return from_rows([*names[:at], *made, *names[at + 1 :]], rows, table, parents), table.rows
 
-    return Prepared(run, streams=False)
+    return Prepared(run, needs="table")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from llm_assets.data.openrefine.files import arrow_part
-from llm_assets.data.openrefine.history import ROW_BY_ROW, read_history, replay
+from llm_assets.data.openrefine.history import ROW_BY_ROW, Step, read_history, replay
 from llm_assets.data.openrefine.table import Table
 from llm_assets.data.openrefine.values import text_of
 from llm_assets.data.steps import SHOWN, Report, rejected_rows, with_column
+from llm_assets.data.stored import Ahead, Storing, by_number
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,14 +38,32 @@ def replay_batches(
     """The batches with the texts and labels that the history makes, without the rows it removes: `reject` gets those.
 
     The history sees the columns id, text, label, source, uri and licence and may make others; text and label are what
-    is taken back. Operations that stream work batch by batch, any other waits for all documents. Raises UserError for
-    one that makes several rows of one, or one of several. rows: of a batch at most.
+    is taken back. Operations that stream work batch by batch; for any other all documents wait on disk. Raises
+    UserError for one that makes several rows of one, or one of several. rows: of a batch at most.
     """
-    import pyarrow as pa
-
     steps = read_history(history, ROW_BY_ROW)
+    streams = all(step.prepared.needs == "rows" for step in steps)
+    streams = streams and not any(step.prepared.survey or step.prepared.through for step in steps)
+    count = 0
+    for raw, numbers, after in (_one_by_one if streams else _all_first)(steps, batches, history):
+        count += raw.num_rows
+        kept, gone = _taken_back(raw, numbers, after, report)
+        report.rejected += gone.num_rows
+        report.note(gone)
+        if gone.num_rows:
+            reject(gone)
+        for begin in range(0, kept.num_rows, rows):
+            yield kept.slice(begin, rows)
+    report.rows_in, report.kept = count, count - report.rejected
+    report.seconds = sum(step.seconds for step in steps)
+
+
+# Raw rows, the places of those that the history leaves, and the texts and labels of these.
+Replayed = Iterator[tuple["pa.RecordBatch", np.ndarray, "pa.RecordBatch"]]
+
+
+def _one_by_one(steps: list[Step], batches: Iterable[pa.RecordBatch], history: Path) -> Replayed:
     waiting: deque[pa.RecordBatch] = deque()
-    first = 0
 
     def parts() -> Iterator[Table]:
         start = 0
@@ -49,47 +72,94 @@ def replay_batches(
             yield arrow_part(batch.select(COLUMNS), start)
             start += batch.num_rows
 
-    streams = all(step.streams for step in steps)
+    first = 0
     for table in replay(steps, parts()):
-        held = [waiting.popleft()] if streams else list(waiting)
-        raw = pa.Table.from_batches(held).combine_chunks().to_batches()
-        if not raw:  # no documents at all
-            continue
-        kept, gone = _taken_back(raw[0], table, first, history, report)
-        first += raw[0].num_rows
-        report.rejected += gone.num_rows
-        report.note(gone)
-        reject(gone)
-        for begin in range(0, kept.num_rows, rows):
-            yield kept.slice(begin, rows)
-    report.rows_in, report.kept = first, first - report.rejected
-    report.seconds = sum(step.seconds for step in steps)
+        raw = waiting.popleft()
+        yield raw, np.array(table.origin, dtype=np.int64) - first, _after(table, history)
+        first += raw.num_rows
 
 
-def _taken_back(
-    raw: pa.RecordBatch, table: Table, first: int, history: Path, report: Report
-) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """(documents after the history, documents it removed) of `raw`, whose first row is number `first`."""
+def _all_first(steps: list[Step], batches: Iterable[pa.RecordBatch], history: Path) -> Replayed:
+    """The rows that stay come in the order of the history, those that go when their time would have been."""
     import pyarrow as pa
 
-    places = [number - first for number in table.origin]
-    kept = raw.take(pa.array(places, pa.int64()))
-    changed = [False] * len(places)
+    source = iter(batches)
+    head = next(source, None)
+    if head is None:
+        return
+    with tempfile.TemporaryDirectory(prefix="llm-assets-replay-") as name:
+        folder = Path(name)
+        taken = pa.schema([("place", pa.int64()), *((column, pa.string()) for column in TAKEN_BACK)])
+        with Storing(folder / "raw.arrow", head.schema) as raw, Storing(folder / "after.arrow", taken) as after:
+
+            def parts() -> Iterator[Table]:
+                start = 0
+                for batch in chain([head], source):
+                    raw.add(np.arange(start, start + batch.num_rows), batch)
+                    yield arrow_part(batch.select(COLUMNS), start)
+                    start += batch.num_rows
+
+            done = 0
+            for table in replay(steps, parts()):
+                places = pa.array(np.arange(done, done + table.rows), pa.int64())
+                columns = [places, *_after(table, history).columns]
+                after.add(np.array(table.origin, dtype=np.int64), pa.record_batch(columns, schema=taken))
+                done += table.rows
+        everything, moved = raw.stored(), not after.stored().ascending
+        ahead = Ahead(by_number(after.stored(), folder, everything.rows))
+        with Storing(folder / "moved.arrow", pa.schema([*head.schema, *taken])) as elsewhere:
+            for numbers, batch in everything.batches():
+                own, found = ahead.until(int(numbers[-1]) + 1)
+                texts = (
+                    found.combine_chunks().to_batches()[0]
+                    if found.num_rows
+                    else pa.record_batch([pa.array([], field.type) for field in taken], schema=taken)
+                )
+                if not moved:
+                    yield batch, own - numbers[0], texts.select(TAKEN_BACK)
+                    continue
+                rows = batch.take(pa.array(own - numbers[0]))
+                elsewhere.add(
+                    texts["place"].to_numpy(), pa.record_batch([*rows.columns, *texts.columns], elsewhere.schema)
+                )
+                gone = np.setdiff1d(numbers, own) - numbers[0]
+                yield batch.take(pa.array(gone)), np.zeros(0, dtype=np.int64), texts.slice(0, 0).select(TAKEN_BACK)
+        for _, batch in by_number(elsewhere.stored(), folder, done).batches():
+            width = len(head.schema)
+            texts = pa.record_batch(batch.columns[width + 1 :], names=list(TAKEN_BACK))
+            yield batch.select(range(width)), np.arange(batch.num_rows), texts
+
+
+def _after(table: Table, history: Path) -> pa.RecordBatch:
+    """The texts and labels of a table."""
+    import pyarrow as pa
+
     for name in TAKEN_BACK:
         if name not in table.columns:
             raise UserError(f"the history {history} ends without the column {name!r}, which documents need")
-        before = kept[name].to_pylist()
-        after = [None if cell is None else text_of(cell) for cell in table.columns[name]]
-        pairs = [((a or ""), (b or "")) for a, b in zip(before, after, strict=True)]
+    cells = ([None if cell is None else text_of(cell) for cell in table.columns[name]] for name in TAKEN_BACK)
+    return pa.record_batch([pa.array(column, pa.string()) for column in cells], names=list(TAKEN_BACK))
+
+
+def _taken_back(
+    raw: pa.RecordBatch, places: np.ndarray, after: pa.RecordBatch, report: Report
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """(documents after the history: those at `places`, documents it removed)."""
+    import pyarrow as pa
+
+    kept = raw.take(pa.array(places, pa.int64()))
+    changed = [False] * len(places)
+    for name in TAKEN_BACK:
+        pairs = [((a or ""), (b or "")) for a, b in zip(kept[name].to_pylist(), after[name].to_pylist(), strict=True)]
         changed = [mark or a != b for mark, (a, b) in zip(changed, pairs, strict=True)]
         shown = next(((a[:SHOWN], b[:SHOWN]) for a, b in pairs if a != b), None)
         report.change = report.change or shown
-        kept = with_column(kept, name, pa.array(after, pa.string()))
+        kept = with_column(kept, name, after[name])
     steps = [
         [*(old or []), *([STEP] if mark else [])] for old, mark in zip(kept["steps"].to_pylist(), changed, strict=True)
     ]
     report.changed += sum(changed)
-    gone = raw.take(pa.array(sorted(set(range(raw.num_rows)) - set(places)), pa.int64()))
+    gone = raw.take(pa.array(np.setdiff1d(np.arange(raw.num_rows), places)))
     detail = "removed by the operation history"
     said = (pa.array([value] * gone.num_rows, pa.string()) for value in (STEP, detail))
     return with_column(kept, "steps", pa.array(steps, pa.list_(pa.string()))), rejected_rows(gone, *said)

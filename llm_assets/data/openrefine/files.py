@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from llm_assets.artifacts import open_table
-from llm_assets.data.openrefine.table import Table, table_of, texts
+from llm_assets.data.openrefine.table import PART, PART_BYTES, Table, table_of, texts, together
 from llm_assets.data.openrefine.values import EvalError, Value, text_of
 from llm_assets.errors import UserError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
-PART = 20_000  # rows that are in Python at a time while operations stream
 
 
 def format_of(path: Path) -> str:
@@ -53,20 +52,25 @@ def _read_text(stream: TextIO, path: Path, kind: str, part: int) -> Iterator[Tab
         header = next(reader, None)
         if header is None:
             raise UserError(f"{path}: the file is empty; it needs a header line")
-        names, start, rows = _names(header), 0, []
-        for row in reader:
-            if not row:
-                continue
-            if len(row) > len(names):
-                raise UserError(f"{path}, line {reader.line_num}: {len(row)} fields where the header has {len(names)}")
-            rows.append(row + [""] * (len(names) - len(row)))
-            if len(rows) == part:
-                yield _text_table(names, rows, start)
-                start, rows = start + len(rows), []
-        if rows or not start:
-            yield _text_table(names, rows, start)
+        names = _names(header)
+        yield from _text_parts(names, _text_rows(reader, names, path), part)
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: not {kind[1:].upper()} ({error})") from None
+
+
+def _text_rows(reader: Any, names: list[str], path: Path) -> Iterator[list[str]]:
+    for row in reader:
+        if len(row) > len(names):
+            raise UserError(f"{path}, line {reader.line_num}: {len(row)} fields where the header has {len(names)}")
+        if row:
+            yield row + [""] * (len(names) - len(row))
+
+
+def _text_parts(names: list[str], rows: Iterator[list[str]], part: int) -> Iterator[Table]:
+    start = 0
+    for some in together(rows, part, lambda row: sum(map(len, row))):
+        yield _text_table(names, some, start)
+        start += len(some)
 
 
 def _text_table(names: list[str], rows: list[list[str]], start: int) -> Table:
@@ -93,8 +97,18 @@ def _names(header: list[str]) -> list[str]:
 
 
 def _read_json(stream: TextIO, path: Path, part: int) -> Iterator[Table]:
+    """Read twice: a late line may have a new column, and all parts have all columns."""
     names: dict[str, None] = {}
-    rows: list[dict[str, Any]] = []
+    for row in _json_rows(stream, path):
+        names |= dict.fromkeys(row)
+    stream.seek(0)
+    start = 0
+    for some in together(_json_rows(stream, path), part, record_size):
+        yield record_part(some, names, start)
+        start += len(some)
+
+
+def _json_rows(stream: TextIO, path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(stream, 1):
         if not line.strip():
             continue
@@ -104,11 +118,12 @@ def _read_json(stream: TextIO, path: Path, part: int) -> Iterator[Table]:
             raise UserError(f"{path}, line {number}: not JSON ({error})") from None
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: must be a JSON object, it is {type(row).__name__}")
-        names |= dict.fromkeys(row)
-        rows.append(row)
-    # The columns are known only at the end: a late line may have a new one.
-    for start in range(0, max(len(rows), 1), part):
-        yield record_part(rows[start : start + part], names, start)
+        yield row
+
+
+def record_size(row: Mapping[str, Any]) -> int:
+    """Characters of the texts of a row."""
+    return sum(len(cell) for cell in row.values() if isinstance(cell, str))
 
 
 def record_part(rows: Sequence[Mapping[str, Any]], names: Iterable[str], start: int = 0) -> Table:
@@ -121,8 +136,10 @@ def _read_parquet(path: Path, part: int) -> Iterator[Table]:
 
     try:
         file = open_table(path)
+        groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+        mean = sum(group.total_byte_size for group in groups) / max(file.metadata.num_rows, 1)
         start = 0
-        for batch in file.iter_batches(batch_size=part):
+        for batch in file.iter_batches(batch_size=max(1, min(part, int(PART_BYTES // max(mean, 1))))):
             yield arrow_part(batch, start)
             start += batch.num_rows
         if not start:
@@ -147,13 +164,6 @@ def _cell(value: Any) -> Value:
     if isinstance(value, str | int | float | bool):
         return value
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value)
-
-
-def write_arrow(table: pa.Table, path: Path) -> None:
-    """Write an Arrow table in the format of the path's suffix."""
-    names = table.schema.names
-    parts = [arrow_part(batch) for batch in table.combine_chunks().to_batches()]
-    write_tables(parts or [table_of({name: [] for name in names})], path)
 
 
 def write_tables(tables: Iterable[Table], path: Path) -> int:
@@ -207,59 +217,20 @@ def _plain(cell: Value) -> Any:
 
 
 def _write_parquet(tables: Iterable[Table], path: Path) -> int:
-    """The type of a column is known only when all its cells are: the parts wait as Arrow, not as Python objects."""
-    from llm_assets.artifacts import write_table
-
-    table = arrow_table(tables)
-    with _beside(path) as partial:
-        write_table(table, partial)
-    return int(table.num_rows)
-
-
-def arrow_table(tables: Iterable[Table]) -> pa.Table:
-    """Numbers, booleans and dates keep their type where a column has one; a mixed column becomes text."""
+    """The type of a column is known only when all its cells are: the parts wait beside the file."""
     import pyarrow as pa
 
-    parts = []
-    for table in tables:
-        arrays = [_arrow_column(cells) for cells in table.columns.values()]
-        parts.append(pa.table(arrays, names=table.names))
-    names = parts[0].schema.names
-    columns = {}
-    for place, name in enumerate(names):
-        chunks = [part.column(place) for part in parts]
-        kinds = {chunk.type for chunk in chunks} - {pa.null()}
-        if kinds == {pa.int64(), pa.float64()}:
-            kind: pa.DataType = pa.float64()
-        else:
-            kind = kinds.pop() if len(kinds) == 1 else pa.string()
-        cast = [
-            chunk.cast(kind)
-            if chunk.type in (kind, pa.null()) or pa.types.is_floating(kind)
-            else pa.chunked_array(
-                [pa.array([None if value is None else text_of(value) for value in chunk.to_pylist()])]
-            )
-            for chunk in chunks
-        ]
-        columns[name] = pa.chunked_array([piece for chunk in cast for piece in chunk.chunks], type=kind)
-    return pa.table(columns)
+    from llm_assets.data.openrefine.typed import Spool
+    from llm_assets.data.rows import TableWriter
 
-
-def _arrow_column(cells: list[Value]) -> pa.Array:
-    import pyarrow as pa
-
-    kinds = {type(cell) for cell in cells} - {type(None)}
-    known = {
-        str: pa.string(),
-        int: pa.int64(),
-        float: pa.float64(),
-        bool: pa.bool_(),
-        datetime: pa.timestamp("us", "UTC"),
-    }
-    if not kinds:
-        return pa.nulls(len(cells))
-    if kinds == {int, float}:
-        return pa.array([None if cell is None else float(cell) for cell in cells], pa.float64())
-    if len(kinds) == 1 and (kind := known.get(next(iter(kinds)))):
-        return pa.array(cells, kind)
-    return pa.array([None if cell is None else text_of(cell) for cell in cells], pa.string())
+    rows = 0
+    with _beside(path) as partial, tempfile.TemporaryDirectory(prefix=".parts-", dir=path.parent) as folder:
+        with Spool(Path(folder) / "parts") as spool:
+            for table in tables:
+                spool.add(table)
+                rows += table.rows
+        texts = [field.name for field in spool.schema if pa.types.is_string(field.type)]
+        with TableWriter(partial, spool.schema, texts) as writer:
+            for _, batch in spool.batches():
+                writer.write(batch)
+    return rows

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import pickle
+import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llm_assets.data.openrefine import cell_operations, column_operations, row_operations  # noqa: F401  (they register)
+from llm_assets.data.openrefine import (  # noqa: F401  (they register)
+    cell_operations,
+    column_operations,
+    reorder,
+    row_operations,
+)
 from llm_assets.data.openrefine.fields import Fields
-from llm_assets.data.openrefine.operation import OPERATIONS, REFUSED, Run
-from llm_assets.data.openrefine.table import Table, concatenate
+from llm_assets.data.openrefine.operation import OPERATIONS, REFUSED, Prepared
+from llm_assets.data.openrefine.table import Table, concatenate, records, whole_records
 from llm_assets.data.openrefine.values import NotSupported
 from llm_assets.errors import UserError
 
@@ -32,8 +39,7 @@ class Step:
     number: int
     op: str
     description: str
-    run: Run
-    streams: bool
+    prepared: Prepared
     rows_in: int = 0
     rows_out: int = 0
     changed: int = 0
@@ -85,40 +91,88 @@ def _step(number: int, item: Any, allowed: Collection[str] | None) -> Step:
         raise UserError(f"{where}: the operation {op!r} is not supported; there are {', '.join(sorted(OPERATIONS))}")
     if allowed is not None and name not in allowed:
         raise UserError(f"{where}: on documents the operation must keep each row one row; {op!r} does not")
-    prepared = OPERATIONS[name](fields)
-    return Step(number, op, description, prepared.run, prepared.streams)
+    return Step(number, op, description, OPERATIONS[name](fields))
 
 
 def replay(steps: list[Step], tables: Iterable[Table]) -> Iterator[Table]:
     """The tables (consecutive parts of one table) after all steps, as soon as each part is done.
 
-    Steps that can work on a part get part by part; one that needs the whole table waits for all of it. Afterwards each
-    step holds its counts and time.
+    A step that needs whole records gets parts that cut none. One that must see all parts first has them wait on disk;
+    one that needs the table as a whole has it in memory. Afterwards each step holds its counts and time.
     """
+    found = iter(tables)
     for step in steps:
-        tables = _through(step, tables)
-    yield from tables
+        found = _through(step, found)
+    yield from found
 
 
-def _through(step: Step, tables: Iterable[Table]) -> Iterator[Table]:
-    if not step.streams:
+def _through(step: Step, tables: Iterator[Table]) -> Iterator[Table]:
+    prepared = step.prepared
+    if prepared.needs == "table":
         parts = list(tables)
-        tables = [concatenate(parts)] if parts else []
+        tables = iter([concatenate(parts)] if parts else [])
+    elif prepared.needs == "records":
+        tables = whole_records(tables)
+    clock = _Clock(_placed(step, tables))
+    done = prepared.through(clock) if prepared.through else map(prepared.run, _surveyed(prepared.survey, clock))
+    while True:
+        started, before = time.perf_counter(), clock.seconds
+        try:
+            result, changed = next(done)
+        except StopIteration:
+            return
+        except NotSupported as error:
+            raise UserError(f"{step.where}: {error} is not supported; nothing was written") from None
+        except UserError as error:
+            if clock.failed:  # an earlier step, which has said so
+                raise
+            raise UserError(f"{step.where}: {error}; nothing was written") from None
+        finally:
+            step.seconds += time.perf_counter() - started - (clock.seconds - before)
+        step.rows_out += result.rows
+        step.changed += changed
+        yield result
+
+
+class _Clock(Iterator[Table]):
+    """Parts, and how long it took to get them."""
+
+    def __init__(self, tables: Iterator[Table]) -> None:
+        self._tables, self.seconds, self.failed = tables, 0.0, False
+
+    def __next__(self) -> Table:
+        started = time.perf_counter()
+        try:
+            return next(self._tables)
+        except StopIteration:
+            raise
+        except BaseException:
+            self.failed = True
+            raise
+        finally:
+            self.seconds += time.perf_counter() - started
+
+
+def _placed(step: Step, tables: Iterator[Table]) -> Iterator[Table]:
+    """The parts with their places: rows may have gone before, and an operation counts the rows that it gets."""
+    first_record = 0
     for table in tables:
-        # Rows may have gone before: an operation counts the rows that it gets.
-        yield _run(step, Table(table.columns, table.starred, table.flagged, table.origin, step.rows_in))
+        yield replace(table, start=step.rows_in, first_record=first_record)
+        step.rows_in += table.rows
+        first_record += len(records(table)) if step.prepared.needs == "records" else 0
 
 
-def _run(step: Step, table: Table) -> Table:
-    started = time.perf_counter()
-    try:
-        result, changed = step.run(table)
-    except NotSupported as error:
-        raise UserError(f"{step.where}: {error} is not supported; nothing was written") from None
-    except UserError as error:
-        raise UserError(f"{step.where}: {error}; nothing was written") from None
-    step.seconds += time.perf_counter() - started
-    step.rows_in += table.rows
-    step.rows_out += result.rows
-    step.changed += changed
-    return result
+def _surveyed(survey: Callable[[Table], None] | None, tables: Iterator[Table]) -> Iterator[Table]:
+    """The parts, which wait on disk until `survey` has seen all."""
+    if survey is None:
+        yield from tables
+        return
+    with tempfile.TemporaryFile(prefix="llm-assets-replay-") as waiting:
+        count = 0
+        for table in tables:
+            survey(table)
+            pickle.dump(table, waiting)
+            count += 1
+        waiting.seek(0)
+        for _ in range(count):
+            yield pickle.load(waiting)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import regex
 
@@ -15,14 +16,22 @@ from llm_assets.data.openrefine.values import NotSupported
 from llm_assets.errors import UserError
 
 Run = Callable[[Table], tuple[Table, int]]  # (the new table, cells or rows it changed)
+Through = Callable[[Iterator[Table]], Iterator[tuple[Table, int]]]
+Needs = Literal["rows", "records", "table"]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """streams: the operation may be given the table in consecutive parts, in order; what it remembers lies in `run`."""
+    """An operation with its fields. What it remembers from part to part of a table lies in it.
+
+    run: is given the table in consecutive parts, in order. needs: what no part may cut: "rows", "records" or the
+    "table". survey: is given all parts before `run` gets the first. through: works on all parts instead of `run`.
+    """
 
     run: Run
-    streams: bool
+    needs: Needs
+    survey: Callable[[Table], None] | None = None
+    through: Through | None = None
 
 
 Prepare = Callable[[Fields], Prepared]

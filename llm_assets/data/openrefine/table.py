@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeVar
 
 from llm_assets.data.openrefine.values import EvalError, Value, is_data, text_of
 from llm_assets.errors import UserError
+
+PART, PART_BYTES = 20_000, 16 * 2**20  # rows that are in Python at a time while operations stream, about so large
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows `start` to `start + rows` of a table, by column. A list of cells is never changed once it is in a table.
 
-    origin: for each row, its number in the table as read (-1: made by an operation).
+    origin: for each row, its number in the table as read (-1: made by an operation). first_record: the number of the
+    first record, where no record is cut.
     """
 
     columns: dict[str, list[Value]]
@@ -22,6 +27,7 @@ class Table:
     flagged: list[bool]
     origin: list[int]
     start: int = 0
+    first_record: int = 0
 
     @property
     def rows(self) -> int:
@@ -50,6 +56,7 @@ class Table:
             [self.flagged[n] for n in places],
             [self.origin[n] for n in places],
             self.start,
+            self.first_record,
         )
 
     def row(self, place: int) -> list[Value]:
@@ -101,7 +108,39 @@ def records(table: Table) -> list[range]:
             starts.append(n)
         elif not keyed or not any(is_data(cells[n]) for cells in others):
             starts.append(n)
-    return [range(a, b) for a, b in zip(starts, [*starts[1:], table.rows], strict=True)]
+    return [range(a, b) for a, b in pairwise([*starts, table.rows])]
+
+
+def whole_records(tables: Iterator[Table]) -> Iterator[Table]:
+    """The same rows in parts that cut no record: what may go on in the next part waits for it."""
+    held: list[Table] = []
+    for table in tables:
+        keys = next(iter(table.columns.values()), [])
+        cut = next((n for n in reversed(range(table.rows)) if is_data(keys[n])), None)
+        if cut is None:
+            if held and table.rows:
+                held.append(table)
+            else:  # before the first key each row is a record
+                yield table
+            continue
+        yield concatenate([*held, table.take(range(cut))])
+        held = [table.take(range(cut, table.rows))]
+    if held:
+        yield concatenate(held)
+
+
+def together(rows: Iterator[Row], part: int, size: Callable[[Row], int], most: int = PART_BYTES) -> Iterator[list[Row]]:
+    """Lists of at most `part` rows and about `most` bytes; an empty one where there are no rows."""
+    found: list[Row] = []
+    held, first = 0, True
+    for row in rows:
+        found.append(row)
+        held += size(row)
+        if len(found) >= part or held >= most:
+            yield found
+            found, held, first = [], 0, False
+    if found or first:
+        yield found
 
 
 class Bound:
@@ -198,10 +237,10 @@ class RecordView:
     def field(self, name: str) -> Value:
         number, rows = self.bound.record(self.place)
         found: dict[str, Any] = {
-            "index": number,
+            "index": self.bound.table.first_record + number,
             "cells": RecordCells(self.bound, self.place),
-            "fromRowIndex": rows.start,
-            "toRowIndex": rows.stop,
+            "fromRowIndex": self.bound.table.start + rows.start,
+            "toRowIndex": self.bound.table.start + rows.stop,
             "rowCount": len(rows),
         }
         return found[name] if name in found else EvalError(f"a record has no field {name}")

@@ -12,8 +12,9 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
+
+from llm_assets.data.remembered import remembered
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,13 @@ def characters(text: str) -> str:
 _ORDER = {char: n for n, char in enumerate("_,;:!?/.`^~'\"()[]{}@$*\\&#%+<=>|0123456789abcdefghijklmnopqrstuvwxyz")}
 
 
-@lru_cache(maxsize=65536)
 def collation_key(text: str, case: bool = True) -> tuple[Any, ...]:
     """Sorts Latin text as `java.text.Collator` does: letters first, then accents and spaces, then case."""
+    return _levels(text) if case else _levels(text)[:2]
+
+
+@remembered
+def _levels(text: str) -> tuple[Any, ...]:
     primary: list[tuple[int, int]] = []
     secondary: list[tuple[int, str]] = []
     tertiary: list[int] = []
@@ -144,4 +149,4 @@ def collation_key(text: str, case: bool = True) -> tuple[Any, ...]:
             weight = _ORDER.get(lower)
             primary.append((0, weight) if weight is not None else (1, ord(lower[0])))
             tertiary.append(int(lower != char))
-    return (primary, secondary, tertiary) if case else (primary, secondary)
+    return primary, secondary, tertiary

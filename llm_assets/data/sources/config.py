@@ -84,7 +84,7 @@ class Files(Columns):
     tidy: TableConfig | None = Field(
         default=None,
         description="what is done to the rows of these tables, all files together, before they are documents; the keys "
-        "are those of `data.table`. The rows are then in memory",
+        "are those of `data.table`. The rows wait on disk",
     )
     max_row_bytes: int = Field(default=16 * MIB, ge=1024, description="longer lines and texts are rejected")
     max_file_bytes: int = Field(default=64 * 1024 * MIB, ge=1, description="of one file, unpacked")

@@ -98,7 +98,7 @@ def _found(source: Source, home: Path, root: Path, progress: Progress, count: Co
         from llm_assets.data.sources.tidied import tidied
 
         found = read_files(source, root, progress)
-        return tidied(found, source, root, count.tidy) if source.tidy else found
+        return tidied(found, source, root, home, count.tidy) if source.tidy else found
     if isinstance(source, HuggingFace):
         from llm_assets.data.sources.huggingface import read_huggingface
 

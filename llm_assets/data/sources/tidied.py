@@ -2,48 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import pickle
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from llm_assets.data.openrefine.files import arrow_table, record_part
+import numpy as np
+
+from llm_assets.data.openrefine.files import record_part, record_size
+from llm_assets.data.openrefine.table import PART_BYTES, Table
+from llm_assets.data.openrefine.typed import Spool
 from llm_assets.data.sources.config import Files
 from llm_assets.data.sources.found import Found
 from llm_assets.data.sources.tables import document_of
-from llm_assets.data.tabular import StepReport, tidy_rows
+from llm_assets.data.stored import Ahead, Stored, Storing, by_number
+from llm_assets.data.tabular import StepReport, Tidied, tidy_rows
 
 STEP = "tidy"
+PART_ROWS = 5000
 
 
-def tidied(found: Iterator[Found], source: Files, root: Path, reports: list[StepReport]) -> Iterator[Found]:
+def tidied(found: Iterator[Found], source: Files, root: Path, home: Path, reports: list[StepReport]) -> Iterator[Found]:
     """The rows of `found` (whole records) as documents, after the steps of `source.tidy`, in their order.
 
     What the steps reject is a reject with their reason; a report of each goes to `reports`. What could not be read
-    comes first. All rows are in memory: a date's order, a repair and a duplicate are judged by the whole table.
+    comes first. The rows wait in a folder of `home`: a date's order, a repair and a duplicate are judged by the whole
+    table.
     """
+    import pyarrow as pa
+
     assert source.tidy is not None
-    rows: list[Found] = []
-    for item in found:
-        if item.reason:
-            yield item
-        else:
-            rows.append(item)
-    if not rows:
-        return
-    names = list(dict.fromkeys(name for row in rows for name in row.text))
-    tidy = tidy_rows(arrow_table([record_part([row.text for row in rows], names)]), source.tidy, root)
-    reports += tidy.reports
-    kept = dict(zip(tidy.numbers, tidy.table.to_pylist(), strict=True))
-    for number, row in enumerate(rows):
-        if number in kept:
-            document = document_of(row.uri, kept[number], source)
-            yield document._replace(steps=(STEP,)) if _differs(row.text, kept[number], source) else document
-        else:
-            reason, detail = tidy.gone[number]
-            yield Found(row.uri, row.text.get(source.text_column), reason=reason, detail=detail, steps=(STEP,))
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".tidy-", dir=home) as name:
+        folder = Path(name)
+        schema = pa.schema([("uri", pa.binary()), ("odd", pa.binary())])
+        with Spool(folder / "parts") as spool, Storing(folder / "origins.arrow", schema) as origins:
+            rows, characters, start = list[Found](), 0, 0
+            for item in found:
+                if item.reason:
+                    yield item
+                    continue
+                rows.append(item)
+                characters += record_size(item.text)
+                if len(rows) == PART_ROWS or characters >= PART_BYTES:
+                    _wait(rows, start, source, spool, origins)
+                    rows, characters, start = [], 0, start + len(rows)
+            _wait(rows, start, source, spool, origins)
+        read = spool.stored(folder / "read.arrow")
+        if origins.stored().rows:
+            tidy = tidy_rows(read, source.tidy, root, folder)
+            reports += tidy.reports
+            yield from _documents(origins.stored(), read, tidy, source, folder)
 
 
-def _differs(before: dict[str, Any], after: dict[str, Any], source: Files) -> bool:
-    """Whether text or label is another one."""
-    columns = (source.text_column, source.label_column or source.text_column)
-    return any((before.get(column) or None) != (after.get(column) or None) for column in columns)
+def _wait(rows: Sequence[Found], start: int, source: Files, spool: Spool, origins: Storing) -> None:
+    """Put rows aside, and beside each what it is called, and its text and label where they are no texts."""
+    import pyarrow as pa
+
+    marks, numbers = [False] * len(rows), range(start, start + len(rows))
+    names = dict.fromkeys(name for row in rows for name in row.text)
+    part = record_part([row.text for row in rows], names, start)
+    spool.add(Table(part.columns, marks, marks, list(numbers), start))
+    odd = []
+    for row in rows:
+        own = [row.text.get(column) for column in _taken(source)]
+        odd.append(None if all(cell is None or isinstance(cell, str) for cell in own) else pickle.dumps(own))
+    uris = [row.uri.encode("utf-8", "surrogatepass") for row in rows]
+    batch = pa.record_batch([pa.array(uris, pa.binary()), pa.array(odd, pa.binary())], names=["uri", "odd"])
+    origins.add(np.array(numbers, dtype=np.int64), batch)
+
+
+def _documents(origins: Stored, read: Stored, tidy: Tidied, source: Files, folder: Path) -> Iterator[Found]:
+    """The rows as they were read, each with what became of it; all of them come by ascending number."""
+    kept, gone = Ahead(by_number(tidy.kept, folder, origins.rows)), Ahead(tidy.gone)
+    names = [name for name in dict.fromkeys(_taken(source)) if name in read.schema.names]
+    for (numbers, origin), raw in zip(origins.batches(), read.batches(names) if names else repeat(None), strict=False):
+        end = int(numbers[-1]) + 1
+        after, said = _by_number(*kept.until(end)), _by_number(*gone.until(end))
+        blank: list[Any] = [None] * len(numbers)
+        columns = [raw[1][name].to_pylist() if raw and name in names else blank for name in _taken(source)]
+        uris, odd = origin["uri"].to_pylist(), origin["odd"].to_pylist()
+        for number, uri, pickled, *own in zip(numbers.tolist(), uris, odd, *columns, strict=True):
+            before = own if pickled is None else pickle.loads(pickled)
+            name = uri.decode("utf-8", "surrogatepass")
+            if number in said:
+                yield Found(name, before[0], steps=(STEP,), **said[number])
+                continue
+            row = after.get(number, {})
+            document = document_of(name, row, source)
+            changed = any(
+                (cell or None) != (row.get(column) or None) for cell, column in zip(before, _taken(source), strict=True)
+            )
+            yield document._replace(steps=(STEP,)) if changed else document
+
+
+def _by_number(numbers: np.ndarray, rows: Any) -> dict[int, dict[str, Any]]:
+    return dict(zip(numbers.tolist(), rows.to_pylist(), strict=False))
+
+
+def _taken(source: Files) -> tuple[str, str]:
+    """The columns of text and label; where there are no labels, the text's twice."""
+    return source.text_column, source.label_column or source.text_column

@@ -309,10 +309,35 @@ STREAMING = [
         "separator": " ",
     },
     transform("y", "rowIndex"),
+    transform("y", "row.record.index + value + row.record.fromRowIndex + '-' + row.record.toRowIndex"),
+    transform("z", "row.record.cells['y'].value.join('|')"),
+    {"op": "core/row-removal", **listed("y", "a", mode="record-based")},
+    {"op": "core/fill-down", **listed("y", "b", "1", mode="record-based"), "columnName": "z"},
+    {
+        "op": "core/column-split",
+        "engineConfig": ALL,
+        "columnName": "y",
+        "mode": "separator",
+        "separator": " ",
+        "removeOriginalColumn": False,
+    },
+    *(
+        {
+            "op": "core/row-reorder",
+            "mode": mode,
+            "sorting": {
+                "criteria": [
+                    {"column": "y", "valueType": kind, "reverse": True, "blankPosition": -1},
+                    {"column": "z", "valueType": "text", "reverse": False, "errorPosition": 2},
+                ]
+            },
+        }
+        for mode, kind in (("row-based", "text"), ("record-based", "number"))
+    ),
 ]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(ROWS, st.integers(1, 7), st.randoms())
 def test_parts_give_what_the_whole_gives(rows, part, drawn):
     operations = drawn.sample(STREAMING, 4)
@@ -501,8 +526,8 @@ def test_clean_replays_a_history_over_the_documents(tmp_path):
         clean_table(documents(), config)
 
 
-@pytest.mark.parametrize("streams", [True, False])
-def test_a_history_over_many_documents_does_not_depend_on_batches(tmp_path, monkeypatch, streams):
+@pytest.mark.parametrize("waits", ["nothing", "row-reorder", "column-split", "records"])
+def test_a_history_over_many_documents_does_not_depend_on_batches(tmp_path, monkeypatch, waits):
     """Rows keep their provenance and none is lost, whether operations stream or wait, in batches of any size."""
     words = ["river", "stone", "market", "window", "letter", "garden", "engine", "bridge"]
     drawn = random.Random(5)
@@ -522,8 +547,12 @@ def test_a_history_over_many_documents_does_not_depend_on_batches(tmp_path, monk
     operations = [transform("text", "value.toUppercase() + row.index"), {"op": "core/row-removal", **faceted(facet)}]
     operations = operations[::-1]
     criterion = {"column": "label", "valueType": "text", "reverse": False, "caseSensitive": True}
-    if not streams:
+    if waits == "row-reorder":
         operations.append({"op": "core/row-reorder", "mode": "row-based", "sorting": {"criteria": [criterion]}})
+    if waits == "column-split":
+        operations.append({"op": "core/column-split", "columnName": "uri", "mode": "separator", "separator": ":"})
+    if waits == "records":
+        operations.append(transform("text", "value + row.record.rowCount"))
     (tmp_path / "h.json").write_text(json.dumps(operations))
     config = CleanConfig(
         openrefine=str(tmp_path / "h.json"),
