@@ -150,10 +150,21 @@ def _read_parquet(path: Path, part: int) -> Iterator[Table]:
 
 def arrow_part(batch: pa.RecordBatch, start: int = 0) -> Table:
     """An Arrow batch as a table of cell values."""
-    return table_of(
-        {name: [_cell(value) for value in batch.column(n).to_pylist()] for n, name in enumerate(batch.schema.names)},
-        start,
-    )
+    return table_of({name: _cells(batch.column(n)) for n, name in enumerate(batch.schema.names)}, start)
+
+
+def _cells(array: pa.Array) -> list[Value]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cells: list[Value]
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        cells = pc.if_else(pc.equal(array, ""), None, array).to_pylist()
+    elif pa.types.is_boolean(array.type) or pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
+        cells = array.to_pylist()
+    else:
+        cells = [_cell(value) for value in array.to_pylist()]
+    return cells
 
 
 def _cell(value: Any) -> Value:

@@ -97,7 +97,7 @@ def _as_they_are(cells: list[Value]) -> tuple[set[str], pa.Array]:
     """(the kinds of cells there are, the cells without a loss): cells of several kinds are pickled one by one."""
     import pyarrow as pa
 
-    types = {type(cell) for cell in cells} - {type(None)}
+    types = set(map(type, cells)) - {type(None)}
     known: dict[type, Any] = {
         str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), datetime: pa.timestamp("us", "UTC")
     }  # fmt: skip
