@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from llm_assets.artifacts import open_table
+from llm_assets.data.openrefine.halves import is_whole
 from llm_assets.data.openrefine.table import PART, PART_BYTES, Table, table_of, texts, together
 from llm_assets.data.openrefine.values import EvalError, Value, text_of
 from llm_assets.errors import UserError
@@ -99,7 +100,10 @@ def _names(header: list[str]) -> list[str]:
 def _read_json(stream: TextIO, path: Path, part: int) -> Iterator[Table]:
     """Read twice: a late line may have a new column, and all parts have all columns."""
     names: dict[str, None] = {}
-    for row in _json_rows(stream, path):
+    for number, row in enumerate(_json_rows(stream, path), 1):
+        for name in row.keys() - names.keys():
+            if not is_whole(name):
+                raise UserError(f"{path}, row {number}: the column name {name!r} has half of a surrogate pair")
         names |= dict.fromkeys(row)
     stream.seek(0)
     start = 0
@@ -231,14 +235,14 @@ def _write_parquet(tables: Iterable[Table], path: Path) -> int:
     """The type of a column is known only when all its cells are: the parts wait beside the file."""
     import pyarrow as pa
 
-    from llm_assets.data.openrefine.typed import Spool
+    from llm_assets.data.openrefine.typed import Spool, packed
     from llm_assets.data.rows import TableWriter
 
     rows = 0
     with _beside(path) as partial, tempfile.TemporaryDirectory(prefix=".parts-", dir=path.parent) as folder:
         with Spool(Path(folder) / "parts") as spool:
             for table in tables:
-                spool.add(table)
+                spool.add(packed(table))
                 rows += table.rows
         texts = [field.name for field in spool.schema if pa.types.is_string(field.type)]
         with TableWriter(partial, spool.schema, texts) as writer:

@@ -34,12 +34,13 @@ ROW_BY_ROW = {
 
 @dataclass
 class Step:
-    """One operation, and what it has done so far."""
+    """One operation, as it is in the file and ready to run, and what it has done so far."""
 
     number: int
     op: str
     description: str
     prepared: Prepared
+    item: dict[str, Any]
     rows_in: int = 0
     rows_out: int = 0
     changed: int = 0
@@ -91,7 +92,7 @@ def _step(number: int, item: Any, allowed: Collection[str] | None) -> Step:
         raise UserError(f"{where}: the operation {op!r} is not supported; there are {', '.join(sorted(OPERATIONS))}")
     if allowed is not None and name not in allowed:
         raise UserError(f"{where}: on documents the operation must keep each row one row; {op!r} does not")
-    return Step(number, op, description, OPERATIONS[name](fields))
+    return Step(number, op, description, OPERATIONS[name](fields), item)
 
 
 def replay(steps: list[Step], tables: Iterable[Table]) -> Iterator[Table]:
