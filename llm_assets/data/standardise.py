@@ -7,11 +7,11 @@ the reason. Nothing is guessed.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import nsmallest
-from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +25,8 @@ from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from llm_assets.data.stored import Numbered
 
 SHOWN = 12
 COUNTS = ("rows", "standard", "changed", "ambiguous", "unreadable", "missing")
@@ -72,12 +74,16 @@ def standardise(
         schema = schema.set(place, pa.field(policy.column, pa.string()))
     takers = [_Taker(standard) for standard in standards]
     firsts = {taker.report.column: taker.forms for taker in reversed(takers)}  # a later one needs what they leave
-    batches, ahead = tee(table.batches())
-    raw = ([batch[name] for name in firsts] for _, batch in ahead)
+    waiting: deque[Numbered] = deque()
+
+    def raw() -> Iterator[list[pa.Array]]:
+        for numbers, batch in table.batches():
+            waiting.append((numbers, batch))
+            yield [batch[name] for name in firsts]
+
     with Storing(out, schema) as kept:
-        for (numbers, batch), found in zip(
-            batches, each(partial(_mapped_all, list(firsts.values())), raw), strict=True
-        ):
+        for found in each(partial(_mapped_all, list(firsts.values())), raw()):
+            numbers, batch = waiting.popleft()
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
             mapped = dict(zip(firsts, found, strict=True))
             rejected: dict[int, tuple[str, str]] = {}

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from llm_assets.data import coded as coded_module
 from llm_assets.data import dependencies, linkage, repair, respell, stored, tabular
 from llm_assets.data.coded import coded
+from llm_assets.data.openrefine.apply import apply_history
 from llm_assets.data.openrefine.halves import without_halves
 from llm_assets.data.openrefine.table import concatenate, table_of
 from llm_assets.data.openrefine.typed import store_parts
@@ -293,3 +294,30 @@ def test_halves_of_pairs_are_found(cells, mended, places) -> None:
     table, found = without_halves(table_of({"n": [0] * len(cells), "a": cells}))
     assert table.columns["a"] == (mended or cells)
     assert found == {place: f"a: half of a surrogate pair at character {at}" for place, at in places.items()}
+
+
+def test_rows_wait_beside_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of a history that must see all of them: nothing is put into TMPDIR, which is not there."""
+    (tmp_path / "t.csv").write_text("a,b\nx;y,2\nz,1\n")
+    history = [
+        {"op": "core/column-split", "engineConfig": ENGINE, "columnName": "a", "guessCellType": False,
+         "mode": "separator", "separator": ";", "regex": False, "maxColumns": 0, "removeOriginalColumn": False},
+        {"op": "core/row-reorder", "mode": "row-based",
+         "sorting": {"criteria": [{"column": "b", "valueType": "text", "reverse": False}]}},
+    ]  # fmt: skip
+    (tmp_path / "h.json").write_text(json.dumps(history))
+    steps = {
+        "openrefine": str(tmp_path / "h.json"),
+        "standardise": [{"column": "b", "kind": "text", "missing": "mode"}],
+        "repair": {},
+        "deduplicate": {},
+    }
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(FileNotFoundError), tempfile.TemporaryFile():
+        pass
+    out = tmp_path / "new" / "o.csv"
+    apply_history(tmp_path / "h.json", tmp_path / "t.csv", out)
+    assert out.read_text() == "a,a 1,a 2,b\nz,z,,1\nx;y,x,y,2\n"
+    tabular.tidy_file(tmp_path / "t.csv", out, None, TableConfig.model_validate(steps))
+    assert out.read_text() == "a,a 1,a 2,b\nz,z,,1\nx;y,x,y,2\n"
+    assert [path.name for path in out.parent.iterdir()] == ["o.csv"]

@@ -202,11 +202,19 @@ def write_tables(tables: Iterable[Table], path: Path) -> int:
     return rows
 
 
+def make_folder(path: Path) -> None:
+    """The folder of a file that is to be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+
+
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A new file beside `path` that becomes it when the block ends well, and goes when it does not."""
+    make_folder(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}", suffix=".partial")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None

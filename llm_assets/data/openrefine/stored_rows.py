@@ -101,7 +101,7 @@ def replay_stored(
                 yield done.rows
             return
         tables = (replace(arrow_part(batch), origin=numbers.tolist()) for numbers, batch in table.batches())
-        for part in replay(steps, tables):
+        for part in replay(steps, tables, folder):
             whole, halves = _whole(part)
             reject(halves)
             yield packed(whole)
