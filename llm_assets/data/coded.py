@@ -17,16 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Coded:
-    """Four bytes a row and sixteen a distinct text are in memory; the texts are memory-mapped.
+    """Four bytes a row and sixteen a distinct text are mapped into memory, as are the texts. It goes to other processes
+    by the name of its files.
 
+    path: of the texts, and the beginning of the names of the other files;
     codes: int32 [rows], the place of each row's text among `texts`, which are in the order of their first row;
     counts: int64, the rows of each; blank: the code of no text, or -1.
     """
 
+    path: Path
     codes: np.ndarray
     texts: pa.LargeStringArray
     counts: np.ndarray
     blank: int
+
+    def __reduce__(self) -> tuple[Callable[[Path, int], Coded], tuple[Path, int]]:
+        return _opened, (self.path, self.blank)
 
     def texts_of(self, codes: Sequence[int] | np.ndarray) -> list[str]:
         import pyarrow as pa
@@ -36,7 +42,7 @@ class Coded:
 
 
 def coded(column: Callable[[], Iterator[pa.Array]], path: Path) -> Coded:
-    """The texts of `column` (strings, read twice; null is no text) as codes; `path` becomes the file of the texts.
+    """The texts of `column` (strings, read twice; null is no text) as codes, in files of which `path` is one.
 
     Texts are told apart by 64 bits of a hash: two of 10^7 distinct ones share one with odds of 10^-6.
     """
@@ -61,10 +67,19 @@ def coded(column: Callable[[], Iterator[pa.Array]], path: Path) -> Coded:
                 blank = seen + int(np.flatnonzero(lengths == 0)[0])
             sizes.append(lengths)
             first, seen = first + len(texts), seen + len(new)
-    offsets = np.cumsum(np.concatenate(sizes))
+    np.save(f"{path}.codes.npy", codes)
+    np.save(f"{path}.offsets.npy", np.cumsum(np.concatenate(sizes)))
+    np.save(f"{path}.counts.npy", np.bincount(codes, minlength=seen))
+    return _opened(path, blank)
+
+
+def _opened(path: Path, blank: int) -> Coded:
+    import pyarrow as pa
+
+    codes, offsets, counts = (np.load(f"{path}.{name}.npy", mmap_mode="r") for name in ("codes", "offsets", "counts"))
     mapped = pa.memory_map(str(path)).read_buffer() if offsets[-1] else pa.py_buffer(b"")
-    found = pa.LargeStringArray.from_buffers(seen, pa.py_buffer(offsets), mapped)
-    return Coded(codes, found, np.bincount(codes, minlength=seen), blank)
+    texts = pa.LargeStringArray.from_buffers(len(counts), pa.py_buffer(offsets), mapped)
+    return Coded(path, codes, texts, counts, blank)
 
 
 def _hashes(texts: pa.Array) -> np.ndarray:

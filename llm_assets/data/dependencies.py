@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 import numpy as np
 
 from llm_assets.data.coded import Coded
+from llm_assets.data.executor import InOrder
 from llm_assets.data.table_config import RepairConfig
 
 COUNTED = 4  # numbers of eight bytes a row that are held so that pairs of values need not be sorted
@@ -27,35 +30,36 @@ class Dependency:
     base: float
 
 
-def find_dependencies(columns: Mapping[str, Coded], config: RepairConfig) -> list[Dependency]:
+def find_dependencies(columns: Mapping[str, Coded], config: RepairConfig, each: InOrder) -> list[Dependency]:
     """Determinants of one column, of two where the second makes a clear difference, that predict held-out rows better
-    than the most frequent value does."""
+    than the most frequent value does. Columns are worked on by `each`."""
+    return list(chain.from_iterable(each(partial(_determinants, columns, config), columns)))
+
+
+def _determinants(columns: Mapping[str, Coded], config: RepairConfig, name: str) -> list[Dependency]:
+    """Those of one column."""
     found: list[Dependency] = []
-    rows = len(next(iter(columns.values())).codes) if columns else 0
+    target, base, rows = columns[name], _base(columns[name]), len(columns[name].codes)
     narrow = {name: one for name, one in columns.items() if 1 < len(one.counts) <= config.max_second_values}
-    for name, target in columns.items():
-        base = _base(target)
-        own: list[Dependency] = []
-        for first, column in columns.items():
-            if first == name or _repeated(column) < config.min_reached * rows or not _repeated(target):
-                continue  # without repeated values there is nothing to see
-            accuracy, reached = _accuracy(column.codes, column.blank, target)
-            if reached < config.min_reached * rows or accuracy < config.min_accuracy:
+    for first, column in columns.items():
+        if first == name or _repeated(column) < config.min_reached * rows or not _repeated(target):
+            continue  # without repeated values there is nothing to see
+        accuracy, reached = _accuracy(column.codes, column.blank, target)
+        if reached < config.min_reached * rows or accuracy < config.min_accuracy:
+            continue
+        if 1 - accuracy > (1 - base) * config.max_error_left:
+            continue
+        best = Dependency((first,), name, accuracy, base)
+        for second, other in narrow.items():
+            if second in (first, name):
                 continue
-            if 1 - accuracy > (1 - base) * config.max_error_left:
-                continue
-            best = Dependency((first,), name, accuracy, base)
-            for second, other in narrow.items():
-                if second in (first, name):
-                    continue
-                finer, finer_reached = _accuracy(*_joined(column, other), target)
-                better = 1 - finer < (1 - best.accuracy) * config.max_error_left
-                if finer_reached >= config.min_reached * rows and better:
-                    best = Dependency((first, second), name, finer, base)
-            own.append(best)
-        if not own and base >= config.min_accuracy:
-            own = [Dependency((), name, base, base)]
-        found += own
+            finer, finer_reached = _accuracy(*_joined(column, other), target)
+            better = 1 - finer < (1 - best.accuracy) * config.max_error_left
+            if finer_reached >= config.min_reached * rows and better:
+                best = Dependency((first, second), name, finer, base)
+        found.append(best)
+    if not found and base >= config.min_accuracy:
+        found = [Dependency((), name, base, base)]
     return found
 
 

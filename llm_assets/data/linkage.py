@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_assets.data.coded import Coded, coded
+from llm_assets.data.executor import InOrder
 from llm_assets.data.stored import Stored
 from llm_assets.data.table_config import LinkageConfig
 from llm_assets.errors import UserError
@@ -48,8 +49,9 @@ class Linkage:
     groups: int
 
 
-def link_records(table: Stored, config: LinkageConfig) -> Linkage:
-    """Which rows are of one record. The fullest of a group stays, of equally full ones the first.
+def link_records(table: Stored, config: LinkageConfig, each: InOrder) -> Linkage:
+    """Which rows are of one record. The fullest of a group stays, of equally full ones the first. Columns and pairs are
+    worked on by `each`.
 
     Held in memory: for each column that is compared sixteen bytes a row and as many a distinct value, and 24 bytes a
     link. Pairs are proposed and compared some 260,000 at a time. Raises UserError for a column that is not there.
@@ -59,16 +61,14 @@ def link_records(table: Stored, config: LinkageConfig) -> Linkage:
         if name not in table.schema.names:
             raise UserError(f"no column {name!r} to compare records by; there are {', '.join(table.schema.names)}")
     with tempfile.TemporaryDirectory(dir=table.path.parent) as folder:
-        columns = {
-            name: coded(partial(_plain, table, name), Path(folder) / str(place)) for place, name in enumerate(names)
-        }
+        found_columns = each(partial(_coded, table, names, Path(folder)), range(len(names)))
+        columns = dict(zip(names, found_columns, strict=True))
         weights = {name: _weight(column) for name, column in columns.items()}
-        compared, found = 0, [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
-        for left, right in candidate_pairs(list(columns.values()), table.rows, config.max_block):
-            scores = _scores(columns, weights, left, right)
-            linked = scores >= config.threshold
-            compared += len(left)
-            found.append((left[linked], right[linked], scores[linked]))
+        compared, found = 0, [[np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)]]
+        pairs = candidate_pairs(list(columns.values()), table.rows, config.max_block)
+        for count, *links in each(partial(_links, columns, weights, config.threshold), pairs):
+            compared += count
+            found.append(links)
     left, right, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
     filled = np.zeros(table.rows, dtype=np.int32)
     for column in columns.values():
@@ -130,6 +130,10 @@ class _Blocks:
         return found
 
 
+def _coded(table: Stored, names: Sequence[str], folder: Path, place: int) -> Coded:
+    return coded(partial(_plain, table, names[place]), folder / str(place))
+
+
 def _plain(table: Stored, name: str) -> Iterator[pa.Array]:
     """A column's texts in lower case with single blanks."""
     import pyarrow as pa
@@ -159,6 +163,16 @@ def _weight(column: Coded) -> float:
     pairs = int((counts * (counts - 1)).sum())
     chance = max(pairs / (total * (total - 1)), 1 / (total * (total - 1)))
     return max(0.0, math.log2(AGREEMENT / chance))
+
+
+def _links(
+    columns: Mapping[str, Coded], weights: Mapping[str, float], threshold: float, pairs: tuple[np.ndarray, np.ndarray]
+) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """(how many pairs these are; left, right and scores of those that are linked)."""
+    left, right = pairs
+    scores = _scores(columns, weights, left, right)
+    linked = scores >= threshold
+    return len(left), left[linked], right[linked], scores[linked]
 
 
 def _scores(

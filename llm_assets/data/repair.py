@@ -20,6 +20,7 @@ import numpy as np
 
 from llm_assets.data.coded import Coded, coded
 from llm_assets.data.dependencies import Dependency, find_dependencies, group_values, groups_of
+from llm_assets.data.executor import InOrder
 from llm_assets.data.respell import respelled
 from llm_assets.data.stored import Stored, Storing
 from llm_assets.data.table_config import RepairConfig
@@ -51,15 +52,17 @@ class RepairReport:
     samples: list[dict[str, str]]
 
 
-def repair(table: Stored, config: RepairConfig, out: Path, samples: int = 12) -> tuple[Stored, RepairReport]:
+def repair(
+    table: Stored, config: RepairConfig, out: Path, each: InOrder, samples: int = 12
+) -> tuple[Stored, RepairReport]:
     """(the repaired rows, in the file `out`; report). Columns of text are repaired, others are left alone; blanks are
-    neither filled nor made. Deterministic; reads nothing but the table.
+    neither filled nor made. Deterministic; reads nothing but the table. Columns are worked on by `each`.
 
     Held in memory: four bytes a row for each column of text, sixteen for each distinct value, and for the pair of
     columns that is looked at some fifty bytes a row. samples: how many the report shows, at most.
     """
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        dependencies, found = find_repairs(table, config, Path(folder))
+        dependencies, found = find_repairs(table, config, Path(folder), each)
         total = sum(len(repairs.rows) for repairs in found.values())
         step, done, shown = max(1, total // samples), 0, list[dict[str, str]]()
         with Storing(out, table.schema) as repaired:
@@ -76,34 +79,48 @@ def repair(table: Stored, config: RepairConfig, out: Path, samples: int = 12) ->
     return repaired.stored(), RepairReport(dependencies, {name: count for name, count in counts if count}, shown)
 
 
-def find_repairs(table: Stored, config: RepairConfig, folder: Path) -> tuple[list[Dependency], dict[str, Repairs]]:
+def find_repairs(
+    table: Stored, config: RepairConfig, folder: Path, each: InOrder
+) -> tuple[list[Dependency], dict[str, Repairs]]:
     """(dependencies, what is repaired in each column). The distinct texts of the columns are put into `folder`."""
     import pyarrow as pa
 
-    columns = {}
-    for place, field in enumerate(table.schema):
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-            column = coded(partial(_strings, table, field.name), folder / str(place))
-            if len(column.counts) > (column.blank >= 0):
-                columns[field.name] = column
-    dependencies = find_dependencies(columns, config)
-    found = {}
-    for name, column in columns.items():
-        own = [dependency for dependency in dependencies if dependency.column == name]
-        rows, after, support = _voted(column, own, columns, config)
-        others, slips = respelled(column, config)
-        new = ~np.isin(others, rows)
-        others, slips = others[new], slips[new]
-        every = np.concatenate([rows, others])
-        order = np.argsort(every)
-        found[name] = Repairs(
-            column,
-            every[order],
-            np.concatenate([after, slips])[order],
-            np.concatenate([support, np.ones(len(others))])[order],
-            order < len(rows),
-        )
-    return dependencies, found
+    places = [
+        place
+        for place, field in enumerate(table.schema)
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    ]
+    every = zip(places, each(partial(_coded, table, folder), places), strict=True)
+    columns = {table.schema.names[at]: column for at, column in every if len(column.counts) > (column.blank >= 0)}
+    dependencies = find_dependencies(columns, config, each)
+    return dependencies, dict(
+        zip(columns, each(partial(_repairs, columns, dependencies, config), columns), strict=True)
+    )
+
+
+def _coded(table: Stored, folder: Path, place: int) -> Coded:
+    return coded(partial(_strings, table, table.schema.names[place]), folder / str(place))
+
+
+def _repairs(
+    columns: Mapping[str, Coded], dependencies: Sequence[Dependency], config: RepairConfig, name: str
+) -> Repairs:
+    """Those of one column."""
+    column = columns[name]
+    own = [dependency for dependency in dependencies if dependency.column == name]
+    rows, after, support = _voted(column, own, columns, config)
+    others, slips = respelled(column, config)
+    new = ~np.isin(others, rows)
+    others, slips = others[new], slips[new]
+    every = np.concatenate([rows, others])
+    order = np.argsort(every)
+    return Repairs(
+        column,
+        every[order],
+        np.concatenate([after, slips])[order],
+        np.concatenate([support, np.ones(len(others))])[order],
+        order < len(rows),
+    )
 
 
 def _strings(table: Stored, name: str) -> Iterator[pa.Array]:

@@ -7,14 +7,18 @@ the reason. Nothing is guessed.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from heapq import nsmallest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from llm_assets.data.standard_forms import Form, Standard, survey
+from llm_assets.data.executor import InOrder
+from llm_assets.data.standard_forms import Form, Forms, Standard, as_texts, survey
 from llm_assets.data.stored import Stored, Storing
 from llm_assets.data.table_config import ColumnPolicy
 from llm_assets.errors import UserError
@@ -22,7 +26,10 @@ from llm_assets.errors import UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from llm_assets.data.stored import Numbered
+
 SHOWN = 12
+COUNTS = ("rows", "standard", "changed", "ambiguous", "unreadable", "missing")
 
 
 @dataclass
@@ -47,10 +54,11 @@ class ColumnReport:
 
 
 def standardise(
-    table: Stored, policies: Sequence[ColumnPolicy], out: Path, gone: Storing
+    table: Stored, policies: Sequence[ColumnPolicy], out: Path, gone: Storing, each: InOrder
 ) -> tuple[Stored, list[ColumnReport]]:
     """(the rows that are not rejected, in the file `out`; a report a column). The columns named become text; `gone`
-    gets what is rejected, with reason and detail. The rows are read again for each policy, and never held.
+    gets what is rejected, with reason and detail. The rows are read again for each policy, and never held; batches are
+    worked on by `each`.
 
     Raises UserError for a column that is not there.
     """
@@ -61,18 +69,29 @@ def standardise(
     for policy in policies:
         if policy.column not in schema.names:
             raise UserError(f"no column {policy.column!r} to standardise; there are {', '.join(schema.names)}")
-        standards.append(survey(_column(table, policy.column, standards), policy, out.parent))
+        standards.append(survey(_column(table, policy.column, standards), policy, out.parent, each))
         place = schema.get_field_index(policy.column)
         schema = schema.set(place, pa.field(policy.column, pa.string()))
-    mappers = [_Mapper(standard) for standard in standards]
-    with Storing(out, schema) as kept:
+    takers = [_Taker(standard) for standard in standards]
+    firsts = {taker.report.column: taker.forms for taker in reversed(takers)}  # a later one needs what they leave
+    waiting: deque[Numbered] = deque()
+
+    def raw() -> Iterator[list[pa.Array]]:
         for numbers, batch in table.batches():
+            waiting.append((numbers, batch))
+            yield [batch[name] for name in firsts]
+
+    with Storing(out, schema) as kept:
+        for found in each(partial(_mapped_all, list(firsts.values())), raw()):
+            numbers, batch = waiting.popleft()
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            mapped = dict(zip(firsts, found, strict=True))
             rejected: dict[int, tuple[str, str]] = {}
-            for mapper in mappers:
-                name = mapper.report.column
-                columns[name], found = mapper.map(columns[name])
-                rejected = {**found, **rejected}  # the first policy says why
+            for taker in takers:
+                name = taker.report.column
+                one = mapped.pop(name, None) or _mapped(taker.forms, columns[name])
+                columns[name], rejects = taker.take(one)
+                rejected = {**rejects, **rejected}  # the first policy says why
             order = sorted(rejected)
             whole = pa.record_batch(list(columns.values()), schema=schema)
             stays = np.ones(batch.num_rows, dtype=bool)
@@ -80,80 +99,98 @@ def standardise(
             kept.add(numbers[stays], whole.filter(pa.array(stays)))
             said = [pa.array([rejected[row][side] for row in order], pa.string()) for side in (0, 1)]
             gone.add(numbers[order], pa.record_batch(said, names=["reason", "detail"]))
-    return kept.stored(), [mapper.report for mapper in mappers]
+    return kept.stored(), [taker.report for taker in takers]
 
 
 def _column(table: Stored, name: str, standards: Sequence[Standard]) -> Callable[[], Iterator[pa.Array]]:
-    """The texts of a column as earlier policies leave them."""
+    """The cells of a column as earlier policies leave them."""
 
-    def texts() -> Iterator[pa.Array]:
-        earlier = [_Mapper(standard) for standard in standards if standard.policy.column == name]
+    def cells_of() -> Iterator[pa.Array]:
+        earlier = [_Taker(standard) for standard in standards if standard.policy.column == name]
         for cells in table.column(name):
-            for mapper in earlier:
-                cells, _ = mapper.map(cells)
-            yield _as_texts(cells)
+            for taker in earlier:
+                cells, _ = taker.take(_mapped(taker.forms, cells))
+            yield cells
 
-    return texts
+    return cells_of
 
 
-class _Mapper:
-    """Cells of a column in standard form, batch by batch in their order; `report` counts them."""
+class _Mapped(NamedTuple):
+    """A column of a batch by its standard. rejects: row -> (reason, detail); report: of this batch."""
+
+    cells: pa.Array
+    rejects: dict[int, tuple[str, str]]
+    report: ColumnReport
+
+
+def _mapped_all(forms: Sequence[Forms], columns: Sequence[pa.Array]) -> list[_Mapped]:
+    return [_mapped(one, raw) for one, raw in zip(forms, columns, strict=True)]
+
+
+def _mapped(forms: Forms, raw: pa.Array) -> _Mapped:
+    """Cells in standard form, those that are missing still so."""
+    import pyarrow as pa
+
+    policy, was_text = forms.policy, pa.types.is_string(raw.type)
+    encoded = as_texts(raw).dictionary_encode()
+    places = encoded.indices.fill_null(-1).to_numpy()
+    values = encoded.dictionary.to_pylist()
+    counts = np.bincount(places[places >= 0], minlength=len(values)).tolist()
+    report = ColumnReport(policy.column, policy.kind, len(places), missing=int((places < 0).sum()))
+    cells: list[str | None] = []
+    rejects: dict[int, tuple[str, str]] = {}
+    for at, (value, count) in enumerate(zip(values, counts, strict=True)):
+        text = forms.read(value)
+        form = Form(None) if text is None else forms.form(text)
+        kept = None if policy.unreadable == "blank" else text
+        cells.append(kept if form.reason else form.value)
+        _count(report, text, form, was_text and form.value == value, count)
+        if form.reason and policy.unreadable == "reject":
+            reason = "ambiguous" if form.reason.startswith("ambiguous") else "unreadable"
+            rejects[at] = (reason, f"{text!r}: {form.reason}")
+    some = np.flatnonzero(np.isin(places, list(rejects))).tolist() if rejects else []
+    taken = pa.array(cells, pa.string()).take(encoded.indices)
+    report.after = _first_of(report.after)
+    return _Mapped(taken, {row: rejects[int(places[row])] for row in some}, report)
+
+
+def _count(report: ColumnReport, text: str | None, form: Form, same: bool, count: int) -> None:
+    if text is None:
+        report.missing += count
+        return
+    if form.reason:
+        ambiguous = form.reason.startswith("ambiguous")
+        report.ambiguous += ambiguous * count
+        report.unreadable += (not ambiguous) * count
+    else:
+        report.standard += same * count
+        report.changed += (not same) * count
+    if form.reason or form.value != text:
+        report.after[text] = form.reason or form.value or ""
+
+
+def _first_of(after: dict[str, str]) -> dict[str, str]:
+    return {text: after[text] for text in nsmallest(SHOWN, after)}
+
+
+class _Taker:
+    """Fills what is missing in the batches of a column, which come in their order; `report` counts all of it."""
 
     def __init__(self, standard: Standard) -> None:
-        policy = self._policy = standard.policy
-        self._fill, self._last = standard.fill, None
-        self._read, self._form = standard.text_reader(), standard.former()
-        self.report = ColumnReport(policy.column, policy.kind, decided=standard.decided)
+        self.forms, self._fill, self._last = Forms(standard), standard.fill, None
+        self.report = ColumnReport(standard.policy.column, standard.policy.kind, decided=standard.decided)
 
-    def map(self, raw: pa.Array) -> tuple[pa.Array, dict[int, tuple[str, str]]]:
+    def take(self, mapped: _Mapped) -> tuple[pa.Array, dict[int, tuple[str, str]]]:
         """(cells, row -> (reason, detail) of those that are rejected)."""
-        import pyarrow as pa
-
-        encoded = _as_texts(raw).dictionary_encode()
-        places = encoded.indices.fill_null(-1).to_numpy()
-        values = encoded.dictionary.to_pylist()
-        forms = [(text, Form(None) if text is None else self._form(text)) for text in map(self._read, values)]
-        counts = np.bincount(places[places >= 0], minlength=len(values)).tolist()
-        self.report.rows += len(places)
-        self.report.missing += int((places < 0).sum())
-        cells: list[str | None] = []
-        rejects: dict[int, tuple[str, str]] = {}
-        for at, ((text, form), value, count) in enumerate(zip(forms, values, counts, strict=True)):
-            cells.append(self._cell(text, form))
-            self._count(text, form, form.value == value and pa.types.is_string(raw.type), count)
-            if form.reason and self._policy.unreadable == "reject":
-                reason = "ambiguous" if form.reason.startswith("ambiguous") else "unreadable"
-                rejects[at] = (reason, f"{text!r}: {form.reason}")
-        some = np.flatnonzero(np.isin(places, list(rejects))).tolist() if rejects else []
-        found = {row: rejects[int(places[row])] for row in some}
-        filled = self._filled(pa.array(cells, pa.string()).take(encoded.indices))
-        if self._policy.missing == "drop":
-            missing = ("missing", f"no value in {self._policy.column}")
+        for name in COUNTS:
+            setattr(self.report, name, getattr(self.report, name) + getattr(mapped.report, name))
+        self.report.after = _first_of(self.report.after | mapped.report.after)
+        filled, rejects = self._filled(mapped.cells), mapped.rejects
+        if self.forms.policy.missing == "drop":
+            missing = ("missing", f"no value in {self.report.column}")
             empty = np.flatnonzero(filled.is_null().to_numpy(zero_copy_only=False)).tolist()
-            found |= dict.fromkeys(empty, missing)
-        return filled, found
-
-    def _cell(self, text: str | None, form: Form) -> str | None:
-        if form.reason:
-            return None if self._policy.unreadable == "blank" else text
-        return form.value
-
-    def _count(self, text: str | None, form: Form, same: bool, count: int) -> None:
-        report = self.report
-        if text is None:
-            report.missing += count
-            return
-        if form.reason:
-            ambiguous = form.reason.startswith("ambiguous")
-            report.ambiguous += ambiguous * count
-            report.unreadable += (not ambiguous) * count
-        else:
-            report.standard += same * count
-            report.changed += (not same) * count
-        if form.reason or form.value != text:
-            report.after[text] = form.reason or form.value or ""
-            if len(report.after) > SHOWN:
-                del report.after[max(report.after)]
+            rejects = rejects | dict.fromkeys(empty, missing)
+        return filled, rejects
 
     def _filled(self, cells: pa.Array) -> pa.Array:
         """The missing cells by policy; one that has nothing to fill with leaves them."""
@@ -161,7 +198,7 @@ class _Mapper:
         import pyarrow.compute as pc
 
         before = cells.null_count
-        if self._policy.missing == "fill_down":
+        if self.forms.policy.missing == "fill_down":
             ahead = pa.concat_arrays([pa.array([self._last], pa.string()), cells])
             cells = pc.fill_null_forward(ahead).slice(1)
             self._last = cells[-1].as_py() if len(cells) else self._last
@@ -169,11 +206,3 @@ class _Mapper:
             cells = pc.fill_null(cells, self._fill)
         self.report.filled += before - cells.null_count
         return cells
-
-
-def _as_texts(cells: pa.Array) -> pa.Array:
-    import pyarrow as pa
-
-    if pa.types.is_string(cells.type):
-        return cells
-    return pa.array([None if cell is None else str(cell) for cell in cells.to_pylist()], pa.string())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llm_assets.data.executor import cores, processes
 from llm_assets.data.linkage import link_records
 from llm_assets.data.repair import repair
 from llm_assets.data.standardise import standardise
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from llm_assets.data.openrefine.table import Table
 
 SHOWN = 12
+ALONE_ROWS = 50_000  # rows that are there before other processes are
 
 
 @dataclass(frozen=True)
@@ -50,25 +52,38 @@ class Tidied:
     reports: list[StepReport]
 
 
-def tidy_table(table: pa.Table, config: TableConfig, root: Path) -> tuple[pa.Table, pa.Table, list[StepReport]]:
+def tidy_table(
+    table: pa.Table, config: TableConfig, root: Path, workers: int | None = None
+) -> tuple[pa.Table, pa.Table, list[StepReport]]:
     """(kept, rejected, reports). `rejected` has the rows as they were read, with `reason` and `detail`; both together
-    are exactly the rows of `table`. root: where a relative path of a history starts."""
+    are exactly the rows of `table`. root: where a relative path of a history starts; workers: as `tidy_rows`."""
     import pyarrow as pa
 
     with tempfile.TemporaryDirectory(prefix="llm-assets-tidy-") as name:
         folder = Path(name)
         read = store_table(table, folder / "read.arrow")
-        tidied = tidy_rows(read, config, root, folder)
+        tidied = tidy_rows(read, config, root, folder, workers)
         rejected = pa.Table.from_batches(list(rejected_batches(read, tidied.gone)), _with_reasons(read.schema))
         return tidied.kept.table(), rejected, tidied.reports
 
 
-def tidy_rows(read: Stored, config: TableConfig, root: Path, folder: Path) -> Tidied:
+def tidy_rows(
+    read: Stored,
+    config: TableConfig,
+    root: Path,
+    folder: Path,
+    workers: int | None = None,
+    refused: Stored | None = None,
+) -> Tidied:
     """The steps over rows numbered from 0 on, which stay where they are. The rows that each step leaves are put into
-    `folder`, one step's at a time. Raises RuntimeError where a row would be lost."""
-    import pyarrow as pa
+    `folder`, one step's at a time. Raises RuntimeError where a row would be lost.
+
+    refused: `reason` and `detail` of rows that no step is to see, by ascending number;
+    workers: processes, by default all cores where there are many rows; the rows are the same for any number."""
 
     table, reports = read, list[StepReport]()
+    if workers is None:
+        workers = cores() if read.rows > ALONE_ROWS else 1
 
     def took(after: Stored) -> None:
         nonlocal table
@@ -80,28 +95,32 @@ def tidy_rows(read: Stored, config: TableConfig, root: Path, folder: Path) -> Ti
         seconds = time.perf_counter() - started
         reports.append(StepReport(step, before, table.rows, changed, seconds, text, samples[:SHOWN]))
 
-    with Storing(folder / "gone.arrow", pa.schema([("reason", pa.string()), ("detail", pa.string())])) as gone:
+    with Storing(folder / "gone.arrow", reasons()) as gone, processes(workers) as each:
+        if refused is not None and refused.rows:
+            table = _without(read, refused, folder / "whole.arrow", gone)
         if config.openrefine:
+            from llm_assets.data.openrefine.stored_rows import replay_stored
+
             started, before = time.perf_counter(), table.rows
-            replayed, changed = _replayed(table, root / config.openrefine, folder, gone)
+            replayed, changed = replay_stored(table, read.rows, root / config.openrefine, folder, gone, each)
             took(replayed)
             note("openrefine", before, changed, started, "", [])
         if config.standardise:
             started, before = time.perf_counter(), table.rows
-            standard, columns = standardise(table, config.standardise, folder / "standardise.arrow", gone)
+            standard, columns = standardise(table, config.standardise, folder / "standardise.arrow", gone, each)
             took(standard)
             text = "; ".join(f"{column.column}: {column.decided}" for column in columns if column.decided)
             samples = [sample for column in columns for sample in column.samples]
             note("standardise", before, sum(one.changed + one.filled for one in columns), started, text, samples)
         if config.repair:
             started = time.perf_counter()
-            repaired, report = repair(table, config.repair, folder / "repair.arrow", SHOWN)
+            repaired, report = repair(table, config.repair, folder / "repair.arrow", each, SHOWN)
             took(repaired)
             counts = ", ".join(f"{name} {count}" for name, count in report.counts.items())
             note("repair", table.rows, sum(report.counts.values()), started, counts, report.samples)
         if config.deduplicate:
             started, before = time.perf_counter(), table.rows
-            linked = link_records(table, config.deduplicate)
+            linked = link_records(table, config.deduplicate, each)
             took(_deduplicated(table, linked.dropped, linked.stays, folder / "deduplicate.arrow", gone))
             text = f"{linked.compared:,} pairs compared, {linked.groups:,} groups"
             note("deduplicate", before, len(linked.dropped), started, text, [])
@@ -109,6 +128,13 @@ def tidy_rows(read: Stored, config: TableConfig, root: Path, folder: Path) -> Ti
     if table.rows + lost.rows != read.rows:
         raise RuntimeError(f"rows were lost: {read.rows} in, {table.rows} kept, {lost.rows} rejected")
     return Tidied(table, by_number(lost, folder, read.rows), reports)
+
+
+def reasons() -> pa.Schema:
+    """Why a row went."""
+    import pyarrow as pa
+
+    return pa.schema([("reason", pa.string()), ("detail", pa.string())])
 
 
 def rejected_batches(read: Stored, gone: Stored) -> Iterator[pa.RecordBatch]:
@@ -137,8 +163,9 @@ def tidy_file(path: Path, out: Path, rejected: Path | None, config: TableConfig)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".tidy-", dir=out.parent) as name:
         folder = Path(name)
-        read = store_parts(read_tables(path), folder, "read")
-        tidied = tidy_rows(read, config, Path.cwd(), folder)
+        with Storing(folder / "refused.arrow", reasons()) as refused:
+            read = store_parts(_whole_parts(read_tables(path), refused), folder, "read")
+        tidied = tidy_rows(read, config, Path.cwd(), folder, refused=refused.stored())
         write_tables(_parts((batch for _, batch in tidied.kept.batches()), tidied.kept.schema), out)
         if rejected is not None:
             write_tables(_parts(rejected_batches(read, tidied.gone), _with_reasons(read.schema)), rejected)
@@ -184,28 +211,29 @@ def _parts(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[Tab
         first += batch.num_rows
 
 
-def _replayed(table: Stored, history: Path, folder: Path, gone: Storing) -> tuple[Stored, int]:
-    """(the rows as the history leaves them, cells it changed); `gone` gets those it removes."""
+def _whole_parts(parts: Iterator[Table], refused: Storing) -> Iterator[Table]:
+    """The parts; `refused` is told of rows with a text that no file can hold."""
+    from llm_assets.data.openrefine.halves import UNICODE, reject_halves, without_halves
+
+    for part in parts:
+        whole, halves = without_halves(part)
+        places = sorted(halves)
+        reject_halves(refused, UNICODE, [part.origin[place] for place in places], [halves[place] for place in places])
+        yield whole
+
+
+def _without(read: Stored, refused: Stored, out: Path, gone: Storing) -> Stored:
+    """The rows that are not refused."""
     import pyarrow as pa
 
-    from llm_assets.data.openrefine.files import arrow_part
-    from llm_assets.data.openrefine.history import ROW_BY_ROW, read_history, replay
-    from llm_assets.data.openrefine.typed import store_parts
-
-    steps = read_history(history, ROW_BY_ROW)
-    if not table.rows:
-        return table, 0
-    parts = (arrow_part(batch, int(numbers[0])) for numbers, batch in table.batches())
-    replayed = store_parts(replay(steps, parts), folder, "openrefine")
-    stays = np.zeros(table.rows, dtype=bool)
-    for numbers, _ in replayed.batches([]):
-        stays[numbers] = True
-    removed = np.flatnonzero(~stays)
-    for first in range(0, len(removed), 20_000):
-        some = removed[first : first + 20_000]
-        said = (pa.array([text] * len(some)) for text in ("openrefine", "removed by the operation history"))
-        gone.add(some, pa.record_batch(list(said), names=["reason", "detail"]))
-    return replayed, sum(step.changed for step in steps)
+    ahead = Ahead(refused)
+    with Storing(out, read.schema) as kept:
+        for numbers, batch in read.batches():
+            some, said = ahead.until(int(numbers[-1]) + 1)
+            stays = ~np.isin(numbers, some)
+            kept.add(numbers[stays], batch.filter(pa.array(stays)))
+            gone.add(some, pa.record_batch([said[name].combine_chunks() for name in said.column_names], gone.schema))
+    return kept.stored()
 
 
 def _deduplicated(table: Stored, dropped: np.ndarray, stays: np.ndarray, out: Path, gone: Storing) -> Stored:

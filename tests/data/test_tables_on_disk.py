@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -18,10 +19,14 @@ from hypothesis import strategies as st
 from llm_assets.data import coded as coded_module
 from llm_assets.data import dependencies, linkage, repair, respell, stored, tabular
 from llm_assets.data.coded import coded
+from llm_assets.data.openrefine.apply import apply_history
+from llm_assets.data.openrefine.halves import without_halves
 from llm_assets.data.openrefine.table import concatenate, table_of
 from llm_assets.data.openrefine.typed import store_parts
+from llm_assets.data.openrefine.values import EvalError
 from llm_assets.data.stored import Ahead, Storing, by_number, store_table
 from llm_assets.data.table_config import TableConfig
+from llm_assets.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -181,3 +186,138 @@ def test_memory_does_not_grow_with_the_rows(how: str, tmp_path: Path) -> None:
         assert rows == count
     assert peaks[1] < peaks[0] + 24, peaks
     assert not list(tmp_path.rglob(".tidy-*"))
+
+
+ENGINE = {"mode": "row-based", "facets": []}
+TRANSFORM = {"op": "core/text-transform", "engineConfig": ENGINE, "onError": "store-error", "repeat": False}
+SOME = {"type": "list", "columnName": "town", "expression": "value", "selection": [{"v": {"v": "ulm", "l": "ulm"}}],
+        "name": "town", "selectBlank": False, "selectError": False, "invert": False}  # fmt: skip
+ALONE = [
+    TRANSFORM | {"columnName": "twin", "repeatCount": 0, "expression": "value + if(rowIndex == 450, ' twin', '')"},
+    TRANSFORM | {"columnName": "n", "repeatCount": 0, "engineConfig": ENGINE | {"facets": [SOME]},
+                 "expression": "if(row.index > 600, value.toNumber() / 2, value)"},
+    {"op": "core/column-addition", "engineConfig": ENGINE, "baseColumnName": "town", "newColumnName": "cut",
+     "columnInsertIndex": 0, "onError": "set-to-blank",
+     "expression": "if(mod(rowIndex, 300) == 7, '\U0001f600'.substring(0, 1), cells['name'].value)"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "history", [ALONE, [*ALONE, {"op": "core/fill-down", "engineConfig": ENGINE, "columnName": "id"}]]
+)
+def test_rows_are_the_same_for_any_number_of_processes(
+    history: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "h.json").write_text(json.dumps(history))
+    rng = np.random.default_rng(0)
+    names = ["ann", "bob", "cy", "dora"]
+    rows = [
+        {
+            "id": str(at),
+            "name": names[at % 4] if at % 97 else names[at % 4] + "x",
+            "town": ["bern", "ulm", "jena", "rom"][at % 4],
+            "day": f"{at % 28 + 1}/{at % 12 + 1}/2001" if at % 50 else "n/a",
+            "price": f"${rng.integers(1, 10**6) / 100:,.2f}",
+            "twin": str(at // 2),
+            "n": int(at % 7),
+        }
+        for at in range(900)
+    ]
+    policies = [
+        {"column": "day", "kind": "date", "missing": "drop"},
+        {"column": "price", "kind": "number", "missing": "median", "unreadable": "reject"},
+        {"column": "name", "kind": "label", "missing": "mode"},
+        {"column": "name", "kind": "text", "missing": "fill_down", "missing_texts": ["cy"]},
+        {"column": "n", "kind": "number", "unreadable": "blank"},
+    ]
+    steps = {"standardise": policies, "repair": REPAIR, "deduplicate": {"columns": ["twin", "name", "town", "day"]}}
+    config, table = (
+        TableConfig.model_validate({"openrefine": str(tmp_path / "h.json"), **steps}),
+        pa.Table.from_pylist(rows),
+    )
+    monkeypatch.setattr(tabular, "store_table", lambda table, path: store_table(table, path, 100))
+    monkeypatch.setattr(linkage.candidate_pairs, "__defaults__", (150,))
+    found = []
+    for workers in (1, 2):
+        kept, rejected, reports = tabular.tidy_table(table, config, ROOT, workers)
+        said = [(one.step, one.rows_in, one.rows_out, one.changed, one.note, one.samples) for one in reports]
+        found.append((kept, rejected, said))
+    assert found[0] == found[1]
+    assert all(one.changed for one in reports) and {"missing", "duplicate"} <= set(rejected["reason"].to_pylist())
+    assert [row["id"] for row in rejected.to_pylist() if row["reason"] == "openrefine"] == ["7", "307", "607"]
+    assert found[0][2][0][:3] == ("openrefine", 900, 897)
+    (tmp_path / "h.json").write_text(json.dumps([*history, TRANSFORM | {"columnName": "no", "expression": "value"}]))
+    for workers in (1, 2):
+        with pytest.raises(UserError, match=r"operation \d \(core/text-transform: \): no column 'no'"):
+            tabular.tidy_table(table, config, ROOT, workers)
+
+
+@pytest.mark.parametrize(("alone", "expected"), [(10, 2), (11, 1)])
+def test_many_rows_are_worked_on_by_all_cores(alone, expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(tabular, "cores", lambda: 2)
+    monkeypatch.setattr(tabular, "ALONE_ROWS", alone)
+    started = tabular.processes
+    monkeypatch.setattr(tabular, "processes", lambda workers: (asked.append(workers), started(workers))[1])
+    tabular.tidy_table(pa.table({"a": ["x"] * 11}), TableConfig.model_validate({"repair": {}}), ROOT)
+    assert asked == [expected]
+
+
+def test_a_row_with_half_a_character_is_rejected_and_the_others_stay(tmp_path: Path) -> None:
+    lines = [json.dumps({"a": f"x{n} \U0001f600", "b": n}) for n in range(4)]
+    lines[1:1] = [json.dumps({"a": "y", "b": "\udc00z"}), json.dumps({"a": ["\ud800"], "b": 1})]
+    path, out, rejected = (tmp_path / name for name in ("t.jsonl", "o.jsonl", "r.jsonl"))
+    path.write_text("\n".join(lines))
+    config = TableConfig.model_validate({"standardise": [{"column": "a", "kind": "text"}], "deduplicate": {}})
+    (first, *_) = tabular.tidy_file(path, out, rejected, config)
+    assert first.rows_in == first.rows_out == 4
+    assert [json.loads(line)["a"] for line in out.read_text().splitlines()] == [f"x{n} \U0001f600" for n in range(4)]
+    assert [json.loads(line) for line in rejected.read_text().splitlines()] == [
+        {"a": "y", "b": "?z", "reason": "unicode", "detail": "b: half of a surrogate pair at character 0"},
+        {"a": '["?"]', "b": "1", "reason": "unicode", "detail": "a: half of a surrogate pair at character 2"},
+    ]
+    path.write_text("\n".join([*lines, json.dumps({"\ud800": 1})]))
+    with pytest.raises(UserError, match=r"row 7: the column name '\\ud800' has half of a surrogate pair"):
+        tabular.tidy_file(path, out, rejected, config)
+
+
+@pytest.mark.parametrize(
+    ("cells", "mended", "places"),
+    [
+        (["a", None, "", "\U0001f600"], None, {}),
+        (["\ud83d", "\ude00"], ["?", "?"], {0: 0, 1: 0}),
+        ([1, None, "ab\ud800c"], [1, None, "ab?c"], {2: 2}),
+        ([2.5, EvalError("x\udc00"), True], [2.5, "x?", True], {1: 1}),
+    ],
+)
+def test_halves_of_pairs_are_found(cells, mended, places) -> None:
+    table, found = without_halves(table_of({"n": [0] * len(cells), "a": cells}))
+    assert table.columns["a"] == (mended or cells)
+    assert found == {place: f"a: half of a surrogate pair at character {at}" for place, at in places.items()}
+
+
+def test_rows_wait_beside_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of a history that must see all of them: nothing is put into TMPDIR, which is not there."""
+    (tmp_path / "t.csv").write_text("a,b\nx;y,2\nz,1\n")
+    history = [
+        {"op": "core/column-split", "engineConfig": ENGINE, "columnName": "a", "guessCellType": False,
+         "mode": "separator", "separator": ";", "regex": False, "maxColumns": 0, "removeOriginalColumn": False},
+        {"op": "core/row-reorder", "mode": "row-based",
+         "sorting": {"criteria": [{"column": "b", "valueType": "text", "reverse": False}]}},
+    ]  # fmt: skip
+    (tmp_path / "h.json").write_text(json.dumps(history))
+    steps = {
+        "openrefine": str(tmp_path / "h.json"),
+        "standardise": [{"column": "b", "kind": "text", "missing": "mode"}],
+        "repair": {},
+        "deduplicate": {},
+    }
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(FileNotFoundError), tempfile.TemporaryFile():
+        pass
+    out = tmp_path / "new" / "o.csv"
+    apply_history(tmp_path / "h.json", tmp_path / "t.csv", out)
+    assert out.read_text() == "a,a 1,a 2,b\nz,z,,1\nx;y,x,y,2\n"
+    tabular.tidy_file(tmp_path / "t.csv", out, None, TableConfig.model_validate(steps))
+    assert out.read_text() == "a,a 1,a 2,b\nz,z,,1\nx;y,x,y,2\n"
+    assert [path.name for path in out.parent.iterdir()] == ["o.csv"]

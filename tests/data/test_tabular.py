@@ -56,7 +56,7 @@ def as_table(rows: list[dict[str, str]], columns: list[str]) -> pa.Table:
 
 def linked(table: pa.Table, config: LinkageConfig) -> Linkage:
     with tempfile.TemporaryDirectory() as folder:
-        return link_records(store_table(table, Path(folder) / "read.arrow"), config)
+        return link_records(store_table(table, Path(folder) / "read.arrow"), config, map)
 
 
 def standardised(table: pa.Table, policies: list[ColumnPolicy]):
@@ -65,7 +65,7 @@ def standardised(table: pa.Table, policies: list[ColumnPolicy]):
         folder = Path(name)
         read = store_table(table, folder / "read.arrow")
         with Storing(folder / "gone.arrow", pa.schema([("reason", pa.string()), ("detail", pa.string())])) as gone:
-            out, reports = standardise(read, policies, folder / "out.arrow", gone)
+            out, reports = standardise(read, policies, folder / "out.arrow", gone, map)
         rejections = [
             {"row": number, **row}
             for numbers, batch in gone.stored().batches()
@@ -79,8 +79,8 @@ def repaired(table: pa.Table, config: RepairConfig):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         read = store_table(table, folder / "read.arrow")
-        out, report = repair(read, config, folder / "out.arrow")
-        found: dict[str, Repairs] = find_repairs(read, config, folder)[1]
+        out, report = repair(read, config, folder / "out.arrow", map)
+        found: dict[str, Repairs] = find_repairs(read, config, folder, map)[1]
         cells = [
             (row, column, table[column][row].as_py(), after)
             for column, repairs in found.items()

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_assets.data.openrefine.files import format_of, read_tables, write_tables
+from llm_assets.data.openrefine.files import format_of, make_folder, read_tables, write_tables
 from llm_assets.data.openrefine.history import Step, read_history, replay
 
 
@@ -29,7 +29,8 @@ def apply_history(history: Path, table: Path, out: Path | None = None) -> Replay
     format_of(table)
     target = out or table.with_name(f"{table.stem}-refined{table.suffix}")
     started = time.perf_counter()
-    rows = write_tables(replay(steps, read_tables(table)), target)
+    make_folder(target)
+    rows = write_tables(replay(steps, read_tables(table), target.parent), target)
     return Replayed(target, steps, rows, time.perf_counter() - started)
 
 

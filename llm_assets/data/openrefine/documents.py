@@ -100,7 +100,7 @@ def _all_first(steps: list[Step], batches: Iterable[pa.RecordBatch], history: Pa
                     start += batch.num_rows
 
             done = 0
-            for table in replay(steps, parts()):
+            for table in replay(steps, parts(), folder):
                 places = pa.array(np.arange(done, done + table.rows), pa.int64())
                 columns = [places, *_after(table, history).columns]
                 after.add(np.array(table.origin, dtype=np.int64), pa.record_batch(columns, schema=taken))

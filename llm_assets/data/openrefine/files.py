@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from llm_assets.artifacts import open_table
+from llm_assets.data.openrefine.halves import is_whole
 from llm_assets.data.openrefine.table import PART, PART_BYTES, Table, table_of, texts, together
 from llm_assets.data.openrefine.values import EvalError, Value, text_of
 from llm_assets.errors import UserError
@@ -99,7 +100,10 @@ def _names(header: list[str]) -> list[str]:
 def _read_json(stream: TextIO, path: Path, part: int) -> Iterator[Table]:
     """Read twice: a late line may have a new column, and all parts have all columns."""
     names: dict[str, None] = {}
-    for row in _json_rows(stream, path):
+    for number, row in enumerate(_json_rows(stream, path), 1):
+        for name in row.keys() - names.keys():
+            if not is_whole(name):
+                raise UserError(f"{path}, row {number}: the column name {name!r} has half of a surrogate pair")
         names |= dict.fromkeys(row)
     stream.seek(0)
     start = 0
@@ -150,10 +154,21 @@ def _read_parquet(path: Path, part: int) -> Iterator[Table]:
 
 def arrow_part(batch: pa.RecordBatch, start: int = 0) -> Table:
     """An Arrow batch as a table of cell values."""
-    return table_of(
-        {name: [_cell(value) for value in batch.column(n).to_pylist()] for n, name in enumerate(batch.schema.names)},
-        start,
-    )
+    return table_of({name: _cells(batch.column(n)) for n, name in enumerate(batch.schema.names)}, start)
+
+
+def _cells(array: pa.Array) -> list[Value]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cells: list[Value]
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        cells = pc.if_else(pc.equal(array, ""), None, array).to_pylist()
+    elif pa.types.is_boolean(array.type) or pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
+        cells = array.to_pylist()
+    else:
+        cells = [_cell(value) for value in array.to_pylist()]
+    return cells
 
 
 def _cell(value: Any) -> Value:
@@ -187,11 +202,19 @@ def write_tables(tables: Iterable[Table], path: Path) -> int:
     return rows
 
 
+def make_folder(path: Path) -> None:
+    """The folder of a file that is to be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+
+
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A new file beside `path` that becomes it when the block ends well, and goes when it does not."""
+    make_folder(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}", suffix=".partial")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
@@ -220,14 +243,14 @@ def _write_parquet(tables: Iterable[Table], path: Path) -> int:
     """The type of a column is known only when all its cells are: the parts wait beside the file."""
     import pyarrow as pa
 
-    from llm_assets.data.openrefine.typed import Spool
+    from llm_assets.data.openrefine.typed import Spool, packed
     from llm_assets.data.rows import TableWriter
 
     rows = 0
     with _beside(path) as partial, tempfile.TemporaryDirectory(prefix=".parts-", dir=path.parent) as folder:
         with Spool(Path(folder) / "parts") as spool:
             for table in tables:
-                spool.add(table)
+                spool.add(packed(table))
                 rows += table.rows
         texts = [field.name for field in spool.schema if pa.types.is_string(field.type)]
         with TableWriter(partial, spool.schema, texts) as writer:

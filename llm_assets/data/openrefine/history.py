@@ -34,12 +34,13 @@ ROW_BY_ROW = {
 
 @dataclass
 class Step:
-    """One operation, and what it has done so far."""
+    """One operation, as it is in the file and ready to run, and what it has done so far."""
 
     number: int
     op: str
     description: str
     prepared: Prepared
+    item: dict[str, Any]
     rows_in: int = 0
     rows_out: int = 0
     changed: int = 0
@@ -91,22 +92,23 @@ def _step(number: int, item: Any, allowed: Collection[str] | None) -> Step:
         raise UserError(f"{where}: the operation {op!r} is not supported; there are {', '.join(sorted(OPERATIONS))}")
     if allowed is not None and name not in allowed:
         raise UserError(f"{where}: on documents the operation must keep each row one row; {op!r} does not")
-    return Step(number, op, description, OPERATIONS[name](fields))
+    return Step(number, op, description, OPERATIONS[name](fields), item)
 
 
-def replay(steps: list[Step], tables: Iterable[Table]) -> Iterator[Table]:
+def replay(steps: list[Step], tables: Iterable[Table], folder: Path | None = None) -> Iterator[Table]:
     """The tables (consecutive parts of one table) after all steps, as soon as each part is done.
 
-    A step that needs whole records gets parts that cut none. One that must see all parts first has them wait on disk;
-    one that needs the table as a whole has it in memory. Afterwards each step holds its counts and time.
+    A step that needs whole records gets parts that cut none. One that must see all parts first has them wait in
+    `folder` (by default TMPDIR); one that needs the table as a whole has it in memory. Afterwards each step holds its
+    counts and time.
     """
     found = iter(tables)
     for step in steps:
-        found = _through(step, found)
+        found = _through(step, found, folder)
     yield from found
 
 
-def _through(step: Step, tables: Iterator[Table]) -> Iterator[Table]:
+def _through(step: Step, tables: Iterator[Table], folder: Path | None) -> Iterator[Table]:
     prepared = step.prepared
     if prepared.needs == "table":
         parts = list(tables)
@@ -114,7 +116,10 @@ def _through(step: Step, tables: Iterator[Table]) -> Iterator[Table]:
     elif prepared.needs == "records":
         tables = whole_records(tables)
     clock = _Clock(_placed(step, tables))
-    done = prepared.through(clock) if prepared.through else map(prepared.run, _surveyed(prepared.survey, clock))
+    if prepared.through:
+        done = prepared.through(clock, folder)
+    else:
+        done = map(prepared.run, _surveyed(prepared.survey, clock, folder))
     while True:
         started, before = time.perf_counter(), clock.seconds
         try:
@@ -162,12 +167,12 @@ def _placed(step: Step, tables: Iterator[Table]) -> Iterator[Table]:
         first_record += len(records(table)) if step.prepared.needs == "records" else 0
 
 
-def _surveyed(survey: Callable[[Table], None] | None, tables: Iterator[Table]) -> Iterator[Table]:
+def _surveyed(survey: Callable[[Table], None] | None, tables: Iterator[Table], folder: Path | None) -> Iterator[Table]:
     """The parts, which wait on disk until `survey` has seen all."""
     if survey is None:
         yield from tables
         return
-    with tempfile.TemporaryFile(prefix="llm-assets-replay-") as waiting:
+    with tempfile.TemporaryFile(prefix="llm-assets-replay-", dir=folder) as waiting:
         count = 0
         for table in tables:
             survey(table)

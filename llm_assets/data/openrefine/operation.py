@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import regex
@@ -16,7 +17,7 @@ from llm_assets.data.openrefine.values import NotSupported
 from llm_assets.errors import UserError
 
 Run = Callable[[Table], tuple[Table, int]]  # (the new table, cells or rows it changed)
-Through = Callable[[Iterator[Table]], Iterator[tuple[Table, int]]]
+Through = Callable[[Iterator[Table], Path | None], Iterator[tuple[Table, int]]]
 Needs = Literal["rows", "records", "table"]
 
 
@@ -25,7 +26,8 @@ class Prepared:
     """An operation with its fields. What it remembers from part to part of a table lies in it.
 
     run: is given the table in consecutive parts, in order. needs: what no part may cut: "rows", "records" or the
-    "table". survey: is given all parts before `run` gets the first. through: works on all parts instead of `run`.
+    "table". survey: is given all parts before `run` gets the first. through: works on all parts instead of `run`,
+    which wait in the folder given, by default TMPDIR.
     """
 
     run: Run

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import total_ordering
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from llm_assets.data.openrefine.fields import Fields
@@ -63,8 +64,8 @@ def reorder(fields: Fields) -> Prepared:
         rows = list(zip(table.starred, table.flagged, table.origin, *table.columns.values(), strict=True))
         return [Group(ranks[n], table.start + places[n].start, rows[places[n].start : places[n].stop]) for n in order]
 
-    def through(tables: Iterator[Table]) -> Iterator[tuple[Table, int]]:
-        with tempfile.TemporaryFile(prefix="llm-assets-reorder-") as runs:
+    def through(tables: Iterator[Table], folder: Path | None) -> Iterator[tuple[Table, int]]:
+        with tempfile.TemporaryFile(prefix="llm-assets-reorder-", dir=folder) as runs:
             starts, names = list[int](), list[str]()
             for table in tables:
                 names = table.names

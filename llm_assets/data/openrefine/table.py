@@ -248,5 +248,8 @@ class RecordView:
 
 def texts(table: Table) -> Iterator[list[str]]:
     """The rows as they are written to a text file."""
-    columns = [[text_of(cell) for cell in cells] for cells in table.columns.values()]
+    columns = [
+        [cell if isinstance(cell, str) else "" if cell is None else text_of(cell) for cell in cells]
+        for cells in table.columns.values()
+    ]
     return (list(row) for row in zip(*columns, strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_assets.data.openrefine.table import Table
 from llm_assets.data.openrefine.values import Value, text_of
@@ -15,6 +15,23 @@ from llm_assets.data.stored import Stored, Storing
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+class Packed(NamedTuple):
+    """A part of a table. kinds: the kinds of cells in each column; rows: the number of each as read (column 0), and its
+    cells without a loss."""
+
+    kinds: dict[str, set[str]]
+    rows: pa.RecordBatch
+
+
+def packed(table: Table) -> Packed:
+    import pyarrow as pa
+
+    columns = {name: _as_they_are(cells) for name, cells in table.columns.items()}
+    arrays = [pa.array(table.origin, pa.int64()), *(array for _, array in columns.values())]
+    batch = pa.record_batch(arrays, names=["", *table.names])
+    return Packed({name: kinds for name, (kinds, _) in columns.items()}, batch)
 
 
 class Spool:
@@ -31,19 +48,15 @@ class Spool:
         self._file = pa.OSFile(str(self.path), "wb")
         return self
 
-    def add(self, table: Table) -> None:
+    def add(self, part: Packed) -> None:
         import pyarrow as pa
 
-        arrays = [pa.array(table.origin, pa.int64())]
-        for name, cells in table.columns.items():
-            kinds, array = _as_they_are(cells)
+        for name, kinds in part.kinds.items():
             self._kinds.setdefault(name, set()).update(kinds)
-            arrays.append(array)
-        if table.rows:
-            batch = pa.record_batch(arrays, names=["", *table.names])
+        if part.rows.num_rows:
             options = pa.ipc.IpcWriteOptions(compression="lz4")
-            with pa.ipc.new_stream(self._file, batch.schema, options=options) as writer:
-                writer.write_batch(batch)
+            with pa.ipc.new_stream(self._file, part.rows.schema, options=options) as writer:
+                writer.write_batch(part.rows)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -85,11 +98,11 @@ class Spool:
         return out.stored()
 
 
-def store_parts(tables: Iterable[Table], folder: Path, name: str) -> Stored:
+def store_parts(parts: Iterable[Table | Packed], folder: Path, name: str) -> Stored:
     """The parts of a table as rows on disk, numbered by their origin."""
     with Spool(folder / f"{name}.parts") as spool:
-        for table in tables:
-            spool.add(table)
+        for part in parts:
+            spool.add(part if isinstance(part, Packed) else packed(part))
     return spool.stored(folder / f"{name}.arrow")
 
 
@@ -97,7 +110,7 @@ def _as_they_are(cells: list[Value]) -> tuple[set[str], pa.Array]:
     """(the kinds of cells there are, the cells without a loss): cells of several kinds are pickled one by one."""
     import pyarrow as pa
 
-    types = {type(cell) for cell in cells} - {type(None)}
+    types = set(map(type, cells)) - {type(None)}
     known: dict[type, Any] = {
         str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), datetime: pa.timestamp("us", "UTC")
     }  # fmt: skip

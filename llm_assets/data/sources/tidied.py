@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from llm_assets.data.openrefine.files import record_part, record_size
+from llm_assets.data.openrefine.halves import NAMED, UNICODE, is_whole, reject_halves, without_halves
 from llm_assets.data.openrefine.table import PART_BYTES, Table
-from llm_assets.data.openrefine.typed import Spool
+from llm_assets.data.openrefine.typed import Spool, packed
 from llm_assets.data.sources.config import Files
 from llm_assets.data.sources.found import Found
 from llm_assets.data.sources.tables import document_of
 from llm_assets.data.stored import Ahead, Stored, Storing, by_number
-from llm_assets.data.tabular import StepReport, Tidied, tidy_rows
+from llm_assets.data.tabular import StepReport, Tidied, reasons, tidy_rows
 
 STEP = "tidy"
 PART_ROWS = 5000
@@ -38,7 +39,11 @@ def tidied(found: Iterator[Found], source: Files, root: Path, home: Path, report
     with tempfile.TemporaryDirectory(prefix=".tidy-", dir=home) as name:
         folder = Path(name)
         schema = pa.schema([("uri", pa.binary()), ("odd", pa.binary())])
-        with Spool(folder / "parts") as spool, Storing(folder / "origins.arrow", schema) as origins:
+        with (
+            Spool(folder / "parts") as spool,
+            Storing(folder / "origins.arrow", schema) as origins,
+            Storing(folder / "refused.arrow", reasons()) as refused,
+        ):
             rows, characters, start = list[Found](), 0, 0
             for item in found:
                 if item.reason:
@@ -47,24 +52,32 @@ def tidied(found: Iterator[Found], source: Files, root: Path, home: Path, report
                 rows.append(item)
                 characters += record_size(item.text)
                 if len(rows) == PART_ROWS or characters >= PART_BYTES:
-                    _wait(rows, start, source, spool, origins)
+                    _wait(rows, start, source, spool, origins, refused)
                     rows, characters, start = [], 0, start + len(rows)
-            _wait(rows, start, source, spool, origins)
+            _wait(rows, start, source, spool, origins, refused)
         read = spool.stored(folder / "read.arrow")
         if origins.stored().rows:
-            tidy = tidy_rows(read, source.tidy, root, folder)
+            tidy = tidy_rows(read, source.tidy, root, folder, refused=refused.stored())
             reports += tidy.reports
             yield from _documents(origins.stored(), read, tidy, source, folder)
 
 
-def _wait(rows: Sequence[Found], start: int, source: Files, spool: Spool, origins: Storing) -> None:
-    """Put rows aside, and beside each what it is called, and its text and label where they are no texts."""
+def _wait(rows: Sequence[Found], start: int, source: Files, spool: Spool, origins: Storing, refused: Storing) -> None:
+    """Put rows aside, and beside each what it is called, and its text and label where they are no texts. `refused` is
+    told of those with a text that no file can hold."""
     import pyarrow as pa
 
     marks, numbers = [False] * len(rows), range(start, start + len(rows))
     names = dict.fromkeys(name for row in rows for name in row.text)
-    part = record_part([row.text for row in rows], names, start)
-    spool.add(Table(part.columns, marks, marks, list(numbers), start))
+    odd_names = {name for name in names if not is_whole(name)}
+    part = record_part([row.text for row in rows], [name for name in names if name not in odd_names], start)
+    part, halves = without_halves(Table(part.columns, marks, marks, list(numbers), start))
+    spool.add(packed(part))
+    if odd_names:
+        halves |= {place: NAMED for place, row in enumerate(rows) if not odd_names.isdisjoint(row.text)}
+    reject_halves(
+        refused, UNICODE, [start + place for place in sorted(halves)], [halves[place] for place in sorted(halves)]
+    )
     odd = []
     for row in rows:
         own = [row.text.get(column) for column in _taken(source)]
@@ -88,7 +101,8 @@ def _documents(origins: Stored, read: Stored, tidy: Tidied, source: Files, folde
             before = own if pickled is None else pickle.loads(pickled)
             name = uri.decode("utf-8", "surrogatepass")
             if number in said:
-                yield Found(name, before[0], steps=(STEP,), **said[number])
+                steps = () if said[number]["reason"] == UNICODE else (STEP,)  # that row was bad before
+                yield Found(name, before[0], steps=steps, **said[number])
                 continue
             row = after.get(number, {})
             document = document_of(name, row, source)

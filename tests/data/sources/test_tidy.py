@@ -83,6 +83,45 @@ def test_what_tidy_leaves_out_is_no_bad_row(tmp_path: Path) -> None:
         acquired(source, tmp_path)
 
 
+def test_a_row_with_half_a_character_is_rejected_before_the_steps(tmp_path: Path) -> None:
+    """Whichever cell has it, and the name of a column too; a history can make one, which is no bad row."""
+    rows = [{"text": f"text {n} \U0001f600", "x": n} for n in range(6)]
+    odd: list[dict[str, object]] = [
+        {"text": "a\ud800"},
+        {"text": "b", "x": {"y": ["\udfff"]}},
+        {"text": "c", "\ud83d": 1},
+    ]
+    lines = [json.dumps(row) + "\n" for row in [*rows[:3], *odd, *rows[3:]]]
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+    tidy: dict[str, object] = {"standardise": [{"column": "x", "kind": "text", "missing": "drop"}], "repair": {}}
+    source = Files.model_validate({"paths": ["a.jsonl"], "tidy": tidy, "max_rejected_share": 0.5})
+    documents, rejects, _ = acquired(source, tmp_path)
+    assert [row["text"] for row in documents] == [row["text"] for row in rows]
+    assert [(row["reason"], row["text"], row["steps"]) for row in rejects] == [
+        ("unicode", text, []) for text in ("a?", "b", "c")
+    ]
+    assert [row["detail"] for row in rejects] == [
+        "text: half of a surrogate pair at character 1",
+        "x: half of a surrogate pair at character 8",
+        "half of a surrogate pair in the name of a column",
+    ]
+    with pytest.raises(UserError, match="half of a surrogate pair"):
+        acquired(source.model_copy(update={"on_bad_rows": "fail"}), tmp_path)
+    cut = {"op": "core/text-transform", "engineConfig": {"mode": "row-based", "facets": []}, "columnName": "text",
+           "expression": "if(row.index == 2, value.substring(0, value.length() - 1), value + '.')",
+           "onError": "keep-original", "repeat": False, "repeatCount": 0}  # fmt: skip
+    (tmp_path / "h.json").write_text(json.dumps([cut]))
+    source = Files.model_validate({
+        "paths": ["a.jsonl"], "max_rejected_share": 0.4, "tidy": {"openrefine": str(tmp_path / "h.json")}
+    })  # fmt: skip
+    documents, rejects, _ = acquired(source, tmp_path)
+    assert [row["text"] for row in documents] == [row["text"] + "." for n, row in enumerate(rows) if n != 2]
+    assert [(row["reason"], row["steps"]) for row in rejects] == [
+        ("openrefine", ["tidy"]), *[("unicode", [])] * 3
+    ]  # fmt: skip
+    assert rejects[0]["detail"] == "text: half of a surrogate pair at character 7"
+
+
 def test_hospital_is_mended_on_the_way_in(real_data: Path, tmp_path: Path) -> None:
     path = real_data / "hospital" / "hospital.csv"
     columns = {"text_column": "MeasureName", "label_column": "Condition"}
