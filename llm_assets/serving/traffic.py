@@ -82,13 +82,15 @@ class TrafficLog:
         if part is None or part.day != day:
             self.folder.mkdir(parents=True, exist_ok=True)
             numbers = [part.number for part in parts(self.folder, kind) if part.day == day]
-            part = self._begin(Part(day, max(numbers, default=0), kind, self.folder))
+            part = Part(day, max(numbers, default=0), kind, self.folder)
         while _size(part) >= self._settings.file_mb * 2**20 or not append(part.log, record, part.table.exists):
-            part = self._begin(Part(day, part.number + 1, kind, self.folder))
+            part = Part(day, part.number + 1, kind, self.folder)
+        if part != self._open.get(kind):
+            self._open[kind] = part
+            self._keep()
 
-    def _begin(self, part: Part) -> Part:
-        """From now on this part is written; what it follows is closed."""
-        self._open[part.kind] = part
+    def _keep(self) -> None:
+        """A part is there that others come before: these are closed."""
         before = self._keeper
 
         def keep() -> None:
@@ -101,7 +103,6 @@ class TrafficLog:
 
         self._keeper = threading.Thread(target=keep, name="traffic-log", daemon=True)
         self._keeper.start()
-        return part
 
 
 def keep_log(folder: Path, settings: TrafficConfig) -> None:
