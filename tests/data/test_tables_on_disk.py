@@ -177,14 +177,14 @@ def test_memory_does_not_grow_with_the_rows(how: str, tmp_path: Path) -> None:
         print(int(status["VmHWM"].split()[0]) // 1024, rows)
     """)
     peaks = []
-    for count in (2_000, 8_000):
+    for count in (2_000, 12_000):
         command = [sys.executable, "-c", code, str(tmp_path), how, str(count)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         peak, rows = map(int, done.stdout.split())
         peaks.append(peak)
         assert rows == count
-    assert peaks[1] < peaks[0] + 24, peaks
+    assert peaks[1] < peaks[0] + 56, peaks  # of 80 MB more
     assert not list(tmp_path.rglob(".tidy-*"))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llm_assets.data.openrefine.spilled import dumps, loads
 from llm_assets.data.openrefine.table import Table
 from llm_assets.data.openrefine.values import Value, text_of
 from llm_assets.data.stored import Stored, Storing
@@ -107,7 +107,7 @@ def store_parts(parts: Iterable[Table | Packed], folder: Path, name: str) -> Sto
 
 
 def _as_they_are(cells: list[Value]) -> tuple[set[str], pa.Array]:
-    """(the kinds of cells there are, the cells without a loss): cells of several kinds are pickled one by one."""
+    """(the kinds of cells there are, the cells without a loss): cells of several kinds as JSON, one by one."""
     import pyarrow as pa
 
     types = set(map(type, cells)) - {type(None)}
@@ -125,7 +125,7 @@ def _as_they_are(cells: list[Value]) -> tuple[set[str], pa.Array]:
             kinds = {"other"}
     elif int in types and any(type(cell) is int and not -(2**63) <= cell < 2**63 for cell in cells):
         kinds |= {"other"}
-    return kinds, pa.array([None if cell is None else pickle.dumps(cell) for cell in cells], pa.binary())
+    return kinds, pa.array([None if cell is None else dumps(cell) for cell in cells], pa.binary())
 
 
 def _type_of(kinds: set[str]) -> pa.DataType:
@@ -144,7 +144,7 @@ def _typed(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return array.cast(kind)
     cells = array.to_pylist()
     if pa.types.is_binary(array.type):
-        cells = [None if cell is None else pickle.loads(cell) for cell in cells]
+        cells = [None if cell is None else loads(cell) for cell in cells]
     if pa.types.is_floating(kind):
         return pa.array([None if cell is None else float(cell) for cell in cells], kind)
     return pa.array(cells if pa.types.is_timestamp(kind) else [_text(cell) for cell in cells], kind)

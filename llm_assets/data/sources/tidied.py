@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import repeat
@@ -38,7 +38,7 @@ def tidied(found: Iterator[Found], source: Files, root: Path, home: Path, report
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".tidy-", dir=home) as name:
         folder = Path(name)
-        schema = pa.schema([("uri", pa.binary()), ("odd", pa.binary())])
+        schema = pa.schema([("uri", pa.binary()), ("odd", pa.string())])
         with (
             Spool(folder / "parts") as spool,
             Storing(folder / "origins.arrow", schema) as origins,
@@ -81,9 +81,9 @@ def _wait(rows: Sequence[Found], start: int, source: Files, spool: Spool, origin
     odd = []
     for row in rows:
         own = [row.text.get(column) for column in _taken(source)]
-        odd.append(None if all(cell is None or isinstance(cell, str) for cell in own) else pickle.dumps(own))
+        odd.append(None if all(cell is None or isinstance(cell, str) for cell in own) else json.dumps(own, default=str))
     uris = [row.uri.encode("utf-8", "surrogatepass") for row in rows]
-    batch = pa.record_batch([pa.array(uris, pa.binary()), pa.array(odd, pa.binary())], names=["uri", "odd"])
+    batch = pa.record_batch([pa.array(uris, pa.binary()), pa.array(odd, pa.string())], names=["uri", "odd"])
     origins.add(np.array(numbers, dtype=np.int64), batch)
 
 
@@ -97,8 +97,8 @@ def _documents(origins: Stored, read: Stored, tidy: Tidied, source: Files, folde
         blank: list[Any] = [None] * len(numbers)
         columns = [raw[1][name].to_pylist() if raw and name in names else blank for name in _taken(source)]
         uris, odd = origin["uri"].to_pylist(), origin["odd"].to_pylist()
-        for number, uri, pickled, *own in zip(numbers.tolist(), uris, odd, *columns, strict=True):
-            before = own if pickled is None else pickle.loads(pickled)
+        for number, uri, other, *own in zip(numbers.tolist(), uris, odd, *columns, strict=True):
+            before = own if other is None else json.loads(other)
             name = uri.decode("utf-8", "surrogatepass")
             if number in said:
                 steps = () if said[number]["reason"] == UNICODE else (STEP,)  # that row was bad before
