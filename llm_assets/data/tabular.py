@@ -151,7 +151,7 @@ def rejected_batches(read: Stored, gone: Stored) -> Iterator[pa.RecordBatch]:
 
 def tidy_file(path: Path, out: Path, rejected: Path | None, config: TableConfig) -> list[StepReport]:
     """The steps from file to file, for tables larger than memory. Raises UserError where no step is given."""
-    from llm_assets.data.openrefine.files import format_of, read_tables, write_tables
+    from llm_assets.data.openrefine.files import format_of, make_folder, read_tables, write_tables
     from llm_assets.data.openrefine.typed import store_parts
     from llm_assets.errors import UserError
 
@@ -160,7 +160,7 @@ def tidy_file(path: Path, out: Path, rejected: Path | None, config: TableConfig)
     for target in (out, rejected):
         if target is not None:
             format_of(target)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with tempfile.TemporaryDirectory(prefix=".tidy-", dir=out.parent) as name:
         folder = Path(name)
         with Storing(folder / "refused.arrow", reasons()) as refused:

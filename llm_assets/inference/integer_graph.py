@@ -3,9 +3,9 @@
 Weights get one scale a column, and each row of activations is rounded to int8 by its own largest value (the
 "vector-wise" quantization of Dettmers et al. 2022, LLM.int8(), section 3.1). The products are sums of integers, so a
 row's result does not depend on what it is read with. Every node costs time, however few rows it has, so there are as
-few as can be: a row's largest value, its rounding (one block of `QuantizeLinear` is a row), the product; and the scales
-of a product's rows are applied where they can no longer be put off. Of the last layer, whose states nobody reads else, only
-keys, values and attention are computed for all tokens, the rest for those whose logits are asked for.
+few as can be: a row's largest value, its rounding (one block of `QuantizeLinear` is a row), the product. The scales of
+a product's rows are applied where they can no longer be put off. Of the last layer, whose states nobody reads else,
+only keys, values and attention are computed for all tokens, the rest for those whose logits are asked for.
 """
 
 from __future__ import annotations
