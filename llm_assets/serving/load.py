@@ -58,8 +58,8 @@ class Load:
     def seconds(self, rows: Sequence[Row], company: int = 0) -> float:
         """How long what is left of these rows takes, with so many others beside them."""
         unread = sum(max(0, len(row.prompt) - row.past) for row in rows)
-        all_ = sum(len(row.prompt) + self._share * row.sampling.max_tokens - row.past for row in rows)
-        return self.takes(unread, self._read) + self.takes(all_ - unread, min(len(rows) + company, self._batch))
+        left = sum(len(row.prompt) + self._share * row.sampling.max_tokens - row.past for row in rows)
+        return self.takes(unread, self._read) + self.takes(left - unread, min(len(rows) + company, self._batch))
 
     def too_late(self, before: float, company: int, rows: Sequence[Row], now: float) -> bool:
         """Whether `rows` would miss their deadline because of the `company` before them, which are `before` seconds of
