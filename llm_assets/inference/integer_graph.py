@@ -10,6 +10,7 @@ only keys, values and attention are computed for all tokens, the rest for those 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +22,25 @@ EXTENSIONS = "com.microsoft"
 NORM = "SimplifiedLayerNormalization"
 
 
-def integer_graph(model: onnx.ModelProto) -> onnx.ModelProto:
+@dataclass(frozen=True)
+class Rounding:
+    """How a column of weights is rounded: to -largest … largest, times its scale; as int8, or as uint8 around 128."""
+
+    largest: int
+    signed: bool
+
+    def rounded(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of weights float32 [N, K]: integers [K, N], scales float32 [N], and zero points [N]."""
+        scales = np.abs(values).max(axis=1) / self.largest
+        kind, zero = (np.int8, 0) if self.signed else (np.uint8, 128)
+        columns = np.round(values / np.where(scales > 0, scales, 1)[:, None]).T + zero
+        return np.ascontiguousarray(columns.astype(kind)), scales.astype(np.float32), np.full(len(values), zero, kind)
+
+
+def integer_graph(model: onnx.ModelProto, rounding: Rounding) -> onnx.ModelProto:
     """The graph that `compression.export` writes, its weights within it, with every MatMulNBits replaced. Inputs and
     outputs stay as they are."""
-    graph = IntegerGraph(model)
+    graph = IntegerGraph(model, rounding)
     for node in model.graph.node:
         inputs = [graph.names.get(name, name) for name in node.input]
         if node.op_type == "MatMulNBits":
@@ -55,8 +71,9 @@ class IntegerGraph:
     multiplied, the name of what by: [batch, tokens, 1].
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, rounding: Rounding) -> None:
         nodes = list(model.graph.node)
+        self._rounding = rounding
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.names: dict[str, str] = {}
@@ -140,15 +157,14 @@ class IntegerGraph:
         rows, scale = self._quantized[given]
         values = dequantized(self._array(node.input[1]), self._array(node.input[2]), shape)
         result = "logits/unscaled" if node.output[0] == "logits" else node.output[0]
-        largest = np.abs(values).max(axis=1) / 127
-        columns = np.round(values / np.where(largest > 0, largest, 1)[:, None]).astype(np.int8).T
+        columns, scales, zeros = self._rounding.rounded(values)
         inputs = [
             rows,
-            self._constant(f"{result}/weight", np.ascontiguousarray(columns)),
+            self._constant(f"{result}/weight", columns),
             "one",
-            self._constant(f"{result}/scales", largest.astype(np.float32)),
+            self._constant(f"{result}/scales", scales),
             "middle",
-            self._constant(f"{result}/zeros", np.zeros(len(values), np.int8)),
+            self._constant(f"{result}/zeros", zeros),
         ]
         self._add("MatMulIntegerToFloat", inputs, result, domain=EXTENSIONS)
         self.scales[result] = scale

@@ -1,7 +1,7 @@
 """A quantized package's graph with integer products of whole rows: it reads prompts, and decodes with int8.
 
 A package keeps its weights in blocks, each with a scale. Where a call waits for arithmetic, blocks cost more than the
-products: reading prompts takes 1.6 to 2 times as long with them, decoding int8 an eighth to a third more. So weights
+products: reading prompts takes 1.6 to 2 times as long with them, decoding int8 an eighth to a half more. So weights
 are laid out anew when a package is loaded, as int8 with one scale a column, and each row of activations is rounded to
 int8 by its own largest value (the "vector-wise" quantization of Dettmers et al. 2022, LLM.int8(), section 3.1). The
 products are sums of integers, so a row's result does not depend on what it shares a call with. Decoding with int4 few
@@ -11,37 +11,48 @@ rows at a time waits for memory, which the blocks of half the size save: there t
 from __future__ import annotations
 
 import platform
+from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from llm_assets.errors import UserError
+from llm_assets.inference.integer_graph import Rounding, integer_graph
 
 if TYPE_CHECKING:
     import onnx
 
 SMALLEST = 2**23  # bytes of weights: below, the nodes around the products take longer than the products save
 LARGEST = 2**30  # beyond it a second copy, and ONNX's limit on one message, would be a burden
-CPU_FLAGS = {"avx512_vnni", "avx_vnni", "asimddp"}
+DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}  # of CPUs that multiply int8 and add to int32 in one instruction
 
 
-def has_integer_products() -> bool:
-    """Whether this CPU multiplies int8 and adds to int32 in one instruction. Without it ONNX Runtime's products of
-    int8 are slower, and on x86 they saturate."""
+def rounding(precision: str, flags: Set[str]) -> Rounding | None:
+    """How weights are rounded for a CPU with these flags; None where the package's own graph is as fast.
+
+    AVX2 alone adds two products in 16 bits, which saturate. Weights of 7 bits cannot reach that, and int4 loses nothing
+    by it; int8 would, so its weights are unsigned there, which ONNX Runtime multiplies in 32 bits, a quarter slower.
+    """
+    if not DOT_PRODUCTS.isdisjoint(flags):
+        return Rounding(127, signed=True)
+    if "avx2" in flags:
+        return Rounding(127, signed=False) if precision == "int8" else Rounding(63, signed=True)
+    return None
+
+
+def cpu_flags() -> Set[str]:
+    """What this machine's CPU can do, by the kernel's names."""
     if platform.system() != "Linux":
-        return platform.machine() == "arm64"
+        return {"asimddp"} if platform.machine() == "arm64" else set()
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    flags = next((line for line in info.splitlines() if line.lower().startswith(("flags", "features"))), "")
-    return not CPU_FLAGS.isdisjoint(flags.split())
+    return set(next((line for line in info.splitlines() if line.lower().startswith(("flags", "features"))), "").split())
 
 
-def integer_products(path: Path) -> bytes | None:
+def integer_products(path: Path, anew: Rounding) -> bytes | None:
     """The package's graph with products of int8; None where it is not quantized, too small to gain by it, or too large
     for a copy. Raises UserError when it cannot be read."""
     import onnx
-
-    from llm_assets.inference.integer_graph import integer_graph
 
     try:
         model = onnx.load(str(path), load_external_data=False)
@@ -51,7 +62,7 @@ def integer_products(path: Path) -> bytes | None:
         if not products or not SMALLEST <= size <= LARGEST:
             return None
         _read_external(model, path.parent)
-        return integer_graph(model).SerializeToString()
+        return integer_graph(model, anew).SerializeToString()
     except Exception as error:
         raise UserError(f"{path} cannot be loaded: {error}. Export the package again.") from error
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from llm_assets.artifacts import PACKAGE, read_json
 from llm_assets.errors import UserError
-from llm_assets.inference.integer_products import has_integer_products, integer_products
+from llm_assets.inference.integer_products import cpu_flags, integer_products, rounding
 from llm_assets.inference.kv_cache import KvCache, aligned
 from llm_assets.inference.session import open_session
 
@@ -50,8 +50,8 @@ class OnnxModel:
         self.eos, self.pad = int(self.package["eos"]), int(self.package["pad"])
         self.layers = int(self.package["layers"])
         self._kv_heads, self._head_dim = int(self.package["kv_heads"]), int(self.package["head_dim"])
-        new = self.package["format"] == FORMAT and has_integer_products()
-        graph = integer_products(folder / MODEL) if new else None
+        anew = rounding(self.package["precision"], cpu_flags()) if self.package["format"] == FORMAT else None
+        graph = integer_products(folder / MODEL, anew) if anew else None
         integers = _Rows(open_session(graph, threads, SLOWER), pairs=False) if graph else None
         if integers and self.package["precision"] == "int8":
             self._decoder = integers

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from llm_assets.artifacts import PACKAGE, read_json, write_json
 from llm_assets.compression.export import export_package
 from llm_assets.errors import UserError
 from llm_assets.inference import integer_products as products
-from llm_assets.inference.integer_products import has_integer_products, integer_products
+from llm_assets.inference import onnx_model
+from llm_assets.inference.integer_products import cpu_flags, integer_products, rounding
 from llm_assets.inference.onnx_model import MODEL, SLOWER, OnnxModel, _Rows, cache_for
 from llm_assets.inference.session import open_session
 from llm_assets.models.llama import load_model
 
 pytestmark = pytest.mark.skipif(
-    not has_integer_products(), reason="a CPU with integer dot products: without, one graph reads and decodes"
+    rounding("int8", cpu_flags()) is None, reason="a CPU with AVX2 or integer dot products: without, one graph does all"
 )
+X86 = platform.machine() in ("x86_64", "AMD64")
 
 
-@pytest.fixture(autouse=True)
-def gain_by_any_size(monkeypatch):
+@pytest.fixture(autouse=True, params=["this CPU", *(["AVX2"] if X86 else [])])
+def cpu(request, monkeypatch):
+    """This CPU, and one that can do no more than AVX2; a package of any size gains."""
     monkeypatch.setattr(products, "SMALLEST", 0)
+    flags = cpu_flags() if request.param == "this CPU" else {"avx2"}
+    monkeypatch.setattr(onnx_model, "cpu_flags", lambda: flags)
+    return flags
 
 
 @pytest.fixture(scope="module", params=[("int8", 2), ("int4", 2), ("int8", 1)], ids=str)
@@ -45,7 +53,38 @@ def test_int8_decodes_with_them_too_and_int4_with_blocks(package):
     assert (model._reader is model._decoder) == (model.package["precision"] == "int8")
 
 
-def test_both_graphs_compute_alike(package):
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("tokens", [1, 2, 7, 64])
+def test_no_sum_saturates_however_large_its_products_are(precision, tokens, cpu):
+    width, columns = 256, 32
+    weights, scales, zeros = rounding(precision, cpu).rounded(np.ones((columns, width), np.float32))
+    node = helper.make_node(
+        "MatMulIntegerToFloat", ["a", "b", "a_scale", "b_scales", "a_zero", "b_zeros"], ["y"], domain="com.microsoft"
+    )
+    given = [helper.make_tensor_value_info("a", TensorProto.UINT8, ["tokens", width])]
+    found = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["tokens", columns])]
+    constants = {
+        **{"b": weights, "a_scale": np.array(1, np.float32), "b_scales": scales},
+        **{"a_zero": np.array(128, np.uint8), "b_zeros": zeros},
+    }
+    tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    imports = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    graph = helper.make_graph([node], "product", given, found, tensors)
+    model = helper.make_model(graph, opset_imports=imports, ir_version=10)
+    session = open_session(model.SerializeToString(), 1)
+    for extreme in (255, 1):
+        rows = np.full((tokens, width), extreme, np.uint8)
+        expected = np.full((tokens, columns), (extreme - 128.0) * width)
+        assert np.allclose(session.run(None, {"a": rows})[0], expected, rtol=1e-6)
+
+
+def test_a_cpu_without_avx2_keeps_the_packages_own_graph(package, monkeypatch):
+    monkeypatch.setattr(onnx_model, "cpu_flags", lambda: {"sse4_2"})
+    model = OnnxModel(package, threads=1)
+    assert model._reader is model._decoder and model._decoder.pairs
+
+
+def test_both_graphs_compute_alike(package, cpu):
     model = OnnxModel(package, threads=1)
     blocks = _Rows(open_session(package / MODEL, 1, SLOWER), pairs=True)
     assert model._reader is not blocks and not model._reader.pairs
@@ -55,13 +94,14 @@ def test_both_graphs_compute_alike(package):
     quick = [model.read_prompts(caches[0], prompts), model.decode(caches[0], next_tokens, lengths)]
     model._reader = model._decoder = blocks
     slow = [model.read_prompts(caches[1], prompts), model.decode(caches[1], next_tokens, lengths)]
+    near = 0.05 if rounding(model.package["precision"], cpu).largest == 127 else 0.15  # 7 bits are coarser
     for mine, theirs in zip(quick, slow, strict=True):
-        assert np.linalg.norm(mine - theirs) < 0.05 * np.linalg.norm(theirs - theirs.mean(axis=1, keepdims=True))
+        assert np.linalg.norm(mine - theirs) < near * np.linalg.norm(theirs - theirs.mean(axis=1, keepdims=True))
     # Keys and values of all tokens are there, also in the last layer, which is computed no further for most of them.
     for mine, theirs in zip(caches[0].arrays, caches[1].arrays, strict=True):
         for row, prompt in enumerate(prompts):
             kept, expected = mine[row, :, : len(prompt)], theirs[row, :, : len(prompt)]
-            assert np.linalg.norm(kept - expected) < 0.05 * np.linalg.norm(expected)
+            assert np.linalg.norm(kept - expected) < near * np.linalg.norm(expected)
 
 
 def test_a_small_package_has_one_graph_of_blocks(package, monkeypatch):
@@ -70,9 +110,9 @@ def test_a_small_package_has_one_graph_of_blocks(package, monkeypatch):
     assert model._reader is model._decoder and model._decoder.pairs
 
 
-def test_a_package_in_full_precision_needs_no_second_graph(tiny_checkpoint, tmp_path):
+def test_a_package_in_full_precision_needs_no_second_graph(tiny_checkpoint, tmp_path, cpu):
     export_package(tiny_checkpoint, tmp_path, "fp32", "finetuned_model")
-    assert integer_products(tmp_path / "model.onnx") is None
+    assert integer_products(tmp_path / "model.onnx", rounding("int8", cpu)) is None
     model = OnnxModel(tmp_path, threads=1)
     assert model._reader is model._decoder
 
