@@ -124,16 +124,36 @@ class OnnxModel:
 
         spare: tokens that the row after them holds; the one after those may be overwritten.
         """
+        return self.decode_greedily(cache, tokens, lengths, 1, spare)[1]
+
+    def decode_greedily(
+        self, cache: KvCache, tokens: np.ndarray, lengths: np.ndarray, steps: int, spare: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`decode` up to `steps` times, each time with the likeliest tokens of the time before: these tokens, int64
+        [times - 1, rows], and the logits of the last time. That is the first in which the end token is a row's
+        likeliest, if there is one. What surrounds a step costs a small model as much as the step: this saves it.
+        """
         rows = len(tokens)
-        longest = int(lengths.max())
-        if longest >= min(cache.capacity, self.context):
+        if int(lengths.max()) + steps > min(cache.capacity, self.context):
             raise ValueError(f"a row is full: it has room for {min(cache.capacity, self.context)} tokens")
         count = rows + rows % 2 if self._decoder.pairs else rows
         ids = np.full((count, 1), self.pad, dtype=np.int64)
         ids[:rows, 0] = tokens
-        after = np.full(count, spare + 1, dtype=np.int32)
-        after[:rows] = lengths + 1
-        return self._run(self._decoder, cache, 0, ids, after, np.arange(count))[:rows]
+        before = np.full(count, spare, dtype=np.int32)
+        before[:rows] = lengths
+        total = np.array(before.max() + 1, dtype=np.int32)
+        inputs: dict[str, np.ndarray] = {"input_ids": ids, "seqlens_k": before, "total_sequence_length": total}
+        inputs["logit_rows"] = np.arange(count)
+        logits = np.empty((count, self.vocab), dtype=np.float32)
+        chosen: list[np.ndarray] = []
+        while True:
+            self._decoder.run(cache, 0, inputs, logits)
+            if len(chosen) + 1 == steps or self.eos in (likeliest := logits[:rows].argmax(axis=1)):
+                return np.array(chosen, dtype=np.int64).reshape(-1, rows), logits[:rows]
+            chosen.append(likeliest)
+            ids[:rows, 0] = likeliest
+            before[:rows] += 1
+            total[...] = before.max() + 1
 
     def _run(
         self, rows: _Rows, cache: KvCache, first: int, tokens: np.ndarray, lengths: np.ndarray, wanted: np.ndarray
@@ -164,6 +184,7 @@ class _Rows:
         self._session, self._binding, self.pairs = session, session.io_binding(), pairs
         self._bound: tuple[Any, ...] = ()
         self._inputs: dict[str, np.ndarray] = {}
+        self._logits: np.ndarray | None = None
 
     def run(self, cache: KvCache, first: int, inputs: dict[str, np.ndarray], logits: np.ndarray) -> None:
         """One call over rows first…, of which `input_ids` has a row each; it fills `logits`."""
@@ -186,7 +207,9 @@ class _Rows:
             else:
                 self._inputs[name] = array
                 binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
+        if self._logits is not logits:
+            binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
+            self._logits = logits
         self._session.run_with_iobinding(binding)
 
 

@@ -150,7 +150,7 @@ class EncoderEngine:
                 _end(item.work, ApiError(500, "the model failed on this request", "server_error", code="engine_error"))
             return
         width = batch[0].work.package.model.width(len(texts[0]))  # that of all
-        self._load.did(width * len(texts), time.monotonic() - started)
+        self._load.did(width * len(texts), width * len(texts), time.monotonic() - started)
         self._metrics.batch_size.observe(len(batch))
         for row, item in enumerate(batch):
             self._metrics.queue_time.observe(started - item.work.queued)

@@ -99,7 +99,7 @@ class Engine:
 
     def _loop(self) -> None:
         while self._take_in():
-            tokens = sum(self._step(lane) for lane in list(self._lanes.values()))
+            did = [self._step(lane) for lane in list(self._lanes.values())]
             busy = list(self._lanes.values())
             self._metrics.running.set(sum(len(lane.rows) for lane in busy))
             self._metrics.waiting.set(len(self._arrived) + sum(len(lane.waiting) for lane in busy))
@@ -107,21 +107,25 @@ class Engine:
             self._flush()
             # All of the time since the last step counts, the waiting for the interpreter's lock too.
             began, self._stepped = self._stepped, time.monotonic()
-            self._load.did(tokens, self._stepped - began)
+            size, tokens = (sum(counts) for counts in zip(*did, strict=True))
+            self._load.did(tokens, size, self._stepped - began)
 
-    def _step(self, lane: Lane) -> int:
-        """One step of a lane's rows; how many tokens it has read or decoded."""
+    def _step(self, lane: Lane) -> tuple[int, int]:
+        """One step of a lane's rows, or several: how many tokens one has read and decoded, and all of them."""
         try:
             read = lane.read()
             self._flush()  # first tokens do not wait for the step of decoding
-            return read if read and lane.gathers(bool(self._arrived)) else read + lane.decode()
+            if read and lane.gathers(bool(self._arrived)):
+                return read, read
+            rows, tokens = lane.decode()
+            return read + rows, read + tokens
         except Exception:
             log.exception("a step of %d rows failed", len(lane.rows))
             wrong = ApiError(500, "the model failed on this request", "server_error", code="engine_error")
             for row in lane.rows:
                 self._tell(row, wrong)
             lane.drop(lambda row: True)
-            return 0
+            return 0, 0
 
     def _take_in(self) -> bool:
         """Wait for work, and sort out who is new, who has gone and who is late; False when closing."""

@@ -23,6 +23,7 @@ Tell = Callable[[Row, Event], None]
 MIN_CAPACITY = 128  # tokens of a slot; it doubles while rows need more
 PIECES = 400  # a second that all rows tell together: more would take the cores from the model
 PIECES_OF_ONE = 100  # a second that one row tells: more than eyes can follow
+MOMENT = 0.002  # seconds: a new request notices no longer wait
 BURST = 8  # times prefill_tokens that may be read while rows which came together begin
 
 
@@ -41,6 +42,7 @@ class Lane:
         self.decoding: list[Row] = []
         self.reading: Row | None = None
         self._joining: list[Row] = []  # short prompts that are being read together
+        self._step_seconds = 1.0  # that the last step of decoding took
         self._burst = 0  # prompt tokens read since the last decoding
 
     @property
@@ -121,20 +123,33 @@ class Lane:
             return len(chunk)
         return 0
 
-    def decode(self) -> int:
-        """One token more for every row that has read its prompt. How many rows that are."""
+    def decode(self) -> tuple[int, int]:
+        """One token more for every row that has read its prompt, or several. How many rows that are, and tokens."""
         rows, self._burst = self.decoding, 0
         if not rows:
-            return 0
+            return 0, 0
+        started = time.monotonic()
         tokens = np.array([row.token for row in rows], dtype=np.int64)
         lengths = np.array([row.past for row in rows], dtype=np.int32)
-        logits = self._model.decode(self._cache, tokens, lengths, self.reading.past if self.reading else 0)
-        for row in rows:
-            row.past += 1
-        self._metrics.batch_size.observe(len(rows))
+        spare = self.reading.past if self.reading else 0
+        before, logits = self._model.decode_greedily(self._cache, tokens, lengths, self._steps(rows), spare)
+        steps = len(before) + 1
+        for row, taken in zip(rows, before.T.tolist(), strict=True):
+            row.past += steps
+            if taken:
+                row.take(taken)
+        self._step_seconds = (time.monotonic() - started) / steps
+        self._metrics.batch_size.observe(len(rows), steps)
         count = len(rows)
-        self._leave(self._advance(rows, logits))
-        return count
+        self._leave(self._advance(rows, logits, steps))
+        return count, count * steps
+
+    def _steps(self, rows: list[Row]) -> int:
+        """How many tokens the rows get before anybody looks at them: as many as take a moment, where nobody waits and
+        nothing but the likeliest tokens is asked for."""
+        if self.waiting or self.reading or not all(row.greedy for row in rows):
+            return 1
+        return max(1, min(int(MOMENT / self._step_seconds), *(row.left for row in rows)))
 
     def _begin(self, rows: list[Row], logits: np.ndarray, started: float) -> None:
         """Rows whose prompts have been read get their first token, and are decoded from now on."""
@@ -145,8 +160,8 @@ class Lane:
         self.decoding.extend(rows)
         self._leave([first + at for at in self._advance(rows, logits)])
 
-    def _advance(self, rows: list[Row], logits: np.ndarray) -> list[int]:
-        """Choose each row's next token, and tell; which of the rows have ended."""
+    def _advance(self, rows: list[Row], logits: np.ndarray, tokens: int = 1) -> list[int]:
+        """Choose each row's next token, the last of so many, and tell; which of the rows have ended."""
         ended = []
         now = time.monotonic()
         wait = max(len(rows) / PIECES, 1 / PIECES_OF_ONE)
@@ -154,7 +169,7 @@ class Lane:
             hold = bool(row.first_token) and not (row.streamed and now >= row.told + wait)
             piece = row.choose(likeliest, logits[at], hold)
             if row.first_token:
-                self._metrics.inter_token.observe(now - row.last_token)
+                self._metrics.inter_token.observe((now - row.last_token) / tokens, tokens)
             else:
                 row.first_token = now
                 self._metrics.ttft.observe(now - row.queued)

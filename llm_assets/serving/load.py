@@ -28,14 +28,14 @@ class Load:
         self._seen: dict[int, tuple[float, float]] = {}  # bits of a step's size -> tokens, seconds
         self._share = 1.0
 
-    def did(self, tokens: int, seconds: float) -> None:
-        """A step took so long for so many tokens."""
+    def did(self, tokens: int, step: int, seconds: float) -> None:
+        """Steps of `step` tokens took so long for so many tokens."""
         if not tokens:
             return
         if sum(spent for _, spent in self._seen.values()) > MEMORY:
             self._seen = {size: (before / 2, spent / 2) for size, (before, spent) in self._seen.items()}
-        before, spent = self._seen.get(tokens.bit_length(), (0.0, 0.0))
-        self._seen[tokens.bit_length()] = before + tokens, spent + seconds
+        before, spent = self._seen.get(step.bit_length(), (0.0, 0.0))
+        self._seen[step.bit_length()] = before + tokens, spent + seconds
 
     def finished(self, row: Row, tokens: int) -> None:
         """A reply has ended: most use less than they may."""

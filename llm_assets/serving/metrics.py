@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.utils import floatToGoString
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
@@ -10,6 +16,27 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MODEL = "llm-assets"
 CACHE_TIERS = ("exact", "semantic")
 REASONS = ("stop", "length", "abort", "error")  # why a request has ended
+
+
+class Tally:
+    """A histogram of what comes with every token, from one thread: many equal values are counted at once, and a value
+    costs a tenth of what prometheus_client's own takes."""
+
+    def __init__(self, name: str, text: str, buckets: tuple[float, ...], registry: CollectorRegistry) -> None:
+        self._name, self._text, self._bounds = name, text, (*buckets, float("inf"))
+        self._counts, self._sum = [0] * len(self._bounds), 0.0
+        registry.register(self)
+
+    def observe(self, value: float, times: int = 1) -> None:
+        self._counts[bisect_left(self._bounds, value)] += times
+        self._sum += value * times
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        family = HistogramMetricFamily(self._name, self._text, labels=["model_name"])
+        labels = [floatToGoString(bound) for bound in self._bounds]
+        counts = [float(count) for count in accumulate(self._counts)]
+        family.add_metric([MODEL], list(zip(labels, counts, strict=True)), self._sum)
+        yield family
 
 
 class Metrics:
@@ -36,7 +63,7 @@ class Metrics:
         self.generation_tokens = counter("vllm:generation_tokens", "Tokens generated.")
         self.rejected = counter("vllm:admission_rejections", "Requests told 429 because the queue was full.")
         self.ttft = histogram("vllm:time_to_first_token_seconds", "From arrival to the first token.")
-        self.inter_token = histogram("vllm:inter_token_latency_seconds", "Between tokens of a row.")
+        self.inter_token = Tally("vllm:inter_token_latency_seconds", "Between tokens of a row.", SECONDS, self.registry)
         self.e2e = histogram("vllm:e2e_request_latency_seconds", "From arrival to the last token.")
         self.queue_time = histogram("vllm:request_queue_time_seconds", "Waiting for a batch.")
         self.prefill_time = histogram("vllm:request_prefill_time_seconds", "Reading a batch's prompts.")
@@ -51,7 +78,7 @@ class Metrics:
         )
         for reason in REASONS:  # shown from the start, at 0
             self.success.labels(MODEL, reason)
-        self.batch_size = histogram("llm_assets:batch_size", "Rows of a decoding step.", ROWS)
+        self.batch_size = Tally("llm_assets:batch_size", "Rows of a decoding step.", ROWS, self.registry)
         self.cache_hits = Counter(
             "llm_assets:cache_hits", "Replies given from a cache.", ["tier"], registry=self.registry
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,25 +29,28 @@ class ReplyText:
 
         self._stream = DecodeStream(skip_special_tokens=True)
 
-    def add(self, token: int) -> str:
-        """The text that has become certain with `token`."""
-        self.tokens += 1
-        self._ids.append(token)
-        piece = self._stream.step(self.tokenizer, token)
-        if not piece:
-            return ""
-        self._ids.clear()
+    def add(self, tokens: Sequence[int]) -> str:
+        """The text that has become certain with `tokens`. Those after a stop text do not count."""
         if not self.stop:
-            self.text += piece
+            self.text += self._step(list(tokens))
             return self._send(len(self.text))
-        start = max(0, len(self.text) - max(map(len, self.stop)))
-        self.text += piece
-        found = [at for stop in self.stop if (at := self.text.find(stop, start)) >= 0]
-        if found:
-            self.text, self.stopped = self.text[: min(found)], True
-            return self._send(len(self.text))
+        for token in tokens:
+            start = max(0, len(self.text) - max(map(len, self.stop)))
+            self.text += self._step([token])
+            found = [at for stop in self.stop if (at := self.text.find(stop, start)) >= 0]
+            if found:
+                self.text, self.stopped = self.text[: min(found)], True
+                return self._send(len(self.text))
         held = max(_overlap(self.text, stop) for stop in self.stop)
         return self._send(len(self.text) - held)
+
+    def _step(self, tokens: list[int]) -> str:
+        self.tokens += len(tokens)
+        self._ids += tokens
+        piece = self._stream.step(self.tokenizer, tokens) or ""
+        if piece:
+            self._ids.clear()
+        return piece
 
     def rest(self) -> str:
         """What is still to be sent when the row has ended; a character whose bytes never came is shown as U+FFFD."""

@@ -57,6 +57,7 @@ class Row:
     told: float = 0.0
     _held: str = ""
     _told: list[TokenLogprob] = field(default_factory=list)
+    _unread: list[int] = field(default_factory=list)  # tokens whose text is not known yet
 
     def start(self) -> None:
         """It has a slot. What choosing needs is made here, and not for rows that are refused or leave the queue."""
@@ -70,10 +71,25 @@ class Row:
         """Tokens of the KV cache that it may come to need."""
         return len(self.prompt) + self.sampling.max_tokens
 
+    @property
+    def left(self) -> int:
+        """How many tokens it may still get."""
+        return self.sampling.max_tokens - self._text.tokens - len(self._unread)
+
+    @property
+    def greedy(self) -> bool:
+        """Whether its tokens are the likeliest ones up to the end token or `left`, whatever they say."""
+        return self._plain and not self.sampling.stop
+
+    def take(self, tokens: list[int]) -> None:
+        """The next tokens of a `greedy` row, fewer than `left`; `choose` tells of them with the one it takes."""
+        self.token = tokens[-1]
+        self._unread += tokens
+
     def choose(self, likeliest: int, logits: np.ndarray, hold: bool = False) -> Piece | None:
         """Take the next token, given the logits after the last (float32 [vocab]) and their argmax; what there is to
         tell, None while there is nothing. hold: keep the text for the next piece, unless this one is the last."""
-        chosen = self._text.tokens
+        chosen = self._text.tokens + len(self._unread)
         if self._plain and not (likeliest == self._eos and self.sampling.bans_end(chosen)):
             self.token = likeliest
         else:
@@ -81,14 +97,23 @@ class Row:
             if told is not None:
                 self._told.append(told)
         if self.token == self._eos:
-            return self._piece(self._text.rest(), "stop", extra=1)
-        text = self._text.add(self.token)
+            return self._piece(self._read() + self._text.rest(), "stop", extra=1)
+        self._unread.append(self.token)
+        if hold and self.left and not self.sampling.stop:
+            return None  # what nobody waits for is read later, many tokens at once
+        text = self._read()
         if self._text.stopped:
             return self._piece(text, "stop")
-        if self._text.tokens >= self.sampling.max_tokens:
+        if not self.left:
             return self._piece(text + self._text.rest(), "length")
         self._held += text
         return self._piece("") if self._held and not hold else None
+
+    def _read(self) -> str:
+        """The text of what was not read yet."""
+        text = self._text.add(self._unread) if self._unread else ""
+        self._unread = []
+        return text
 
     def _piece(self, text: str, finish: str | None = None, extra: int = 0) -> Piece:
         text, self._held = self._held + text, ""

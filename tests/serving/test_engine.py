@@ -11,6 +11,7 @@ from waiting import until
 
 from llm_assets.compression.export import export_package
 from llm_assets.inference.onnx_model import OnnxModel
+from llm_assets.serving import lane
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.engine import Engine
 from llm_assets.serving.metrics import Metrics
@@ -60,6 +61,11 @@ def load(checkpoint, folder, precision, digest="digest") -> Served:
 
 class Watched(Row):
     """A row that remembers its tokens."""
+
+    def take(self, tokens):
+        super().take(tokens)
+        self.tokens += tokens
+        self.order += [self] * len(tokens)
 
     def choose(self, likeliest, logits, hold=False):
         piece = super().choose(likeliest, logits, hold)
@@ -184,6 +190,26 @@ def test_rows_that_come_together_begin_together(world, exact):
     assert all(row.ended.wait(60) for row in rows)
     assert len({id(row) for row in small.order[:10]}) < 10
     small.engine.close()
+
+
+@pytest.mark.parametrize("ways", [[Sampling(250)], [Sampling(250, min_tokens=30), Sampling(40, ignore_eos=True)]])
+def test_steps_made_at_once_give_the_same_replies(world, served, monkeypatch, ways):
+    """As many at once as there can be, and one at a time; replies that end by the end token, and by their length."""
+    asked = [(prompt, ways[at % len(ways)]) for at, prompt in enumerate(prompts(24, 14))]
+    calls, decode = [], served.model.decode_greedily
+    monkeypatch.setattr(served.model, "decode_greedily", lambda *given: calls.append(given[3]) or decode(*given))
+    found = []
+    for moment in (3600, 0):
+        monkeypatch.setattr(lane, "MOMENT", moment)
+        calls.clear()
+        rows = [world.row(served, *row) for row in asked]
+        world.engine.submit(rows)
+        assert all(row.ended.wait(60) for row in rows)
+        assert (max(calls) > 20) == bool(moment)
+        texts = ["".join(event.text for event in row.events) for row in rows]
+        found.append([(row.tokens, text, row.events[-1].finish) for row, text in zip(rows, texts, strict=True)])
+    assert found[0] == found[1]
+    assert {finish for _, _, finish in found[0]} == {"stop", "length"}
 
 
 def test_one_stream_tells_no_more_pieces_than_eyes_follow(world, exact):

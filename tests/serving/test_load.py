@@ -15,7 +15,7 @@ def row(prompt: int, reply: int, past: int = 0) -> SimpleNamespace:
 
 def saw(load: Load, tokens: int, each: float, steps: int) -> None:
     for _ in range(steps):
-        load.did(tokens, each * tokens)
+        load.did(tokens, tokens, each * tokens)
 
 
 def test_nothing_is_expected_before_anything_is_known():
@@ -23,7 +23,7 @@ def test_nothing_is_expected_before_anything_is_known():
     assert load.takes(1000, 16) == 0
     saw(load, 1, 0.001, 100)
     assert load.seconds([row(10, 100)]) == 0, "too few steps say nothing"
-    load.did(0, 5.0)
+    load.did(0, 0, 5.0)
     assert load.takes(1000, 1) == 0, "a step of nothing says nothing"
 
 

@@ -120,7 +120,8 @@ def test_later_thumb_keeps_an_earlier_correction(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [(), ("rr",), ("ays", "zz")])
-def test_streamed_text_never_shows_a_stop_text_or_half_a_character(packages, stop):
+@pytest.mark.parametrize("together", [1, 3, 100])
+def test_streamed_text_never_shows_a_stop_text_or_half_a_character(packages, stop, together):
     from tokenizers import Tokenizer
 
     from llm_assets.serving.reply_text import ReplyText
@@ -128,9 +129,9 @@ def test_streamed_text_never_shows_a_stop_text_or_half_a_character(packages, sto
     tokenizer = Tokenizer.from_file(str(packages["good"] / "tokenizer.json"))
     text = "arrays — ein Maß 🙂 für web"
     state = ReplyText(tokenizer, stop)
-    pieces = []
-    for token in tokenizer.encode(text).ids:
-        pieces.append(state.add(token))
+    pieces, ids = [], tokenizer.encode(text).ids
+    for at in range(0, len(ids), together):
+        pieces.append(state.add(ids[at : at + together]))
         if state.stopped:
             break
     pieces.append(state.rest())

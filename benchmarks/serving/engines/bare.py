@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ..workload import NEW_TOKENS
 
+STEPS = 16  # that the model makes by itself
+
 
 class Engine:
     def __init__(self, path: Path, threads: int) -> None:
@@ -25,7 +27,10 @@ class Engine:
             [self._model.read_prompts(cache, [prompt], first=row).argmax(axis=1) for row, prompt in enumerate(prompts)]
         )
         yield tokens.tolist()
-        for _ in range(NEW_TOKENS - 1):
-            tokens = self._model.decode(cache, tokens, lengths).argmax(axis=1)
-            lengths = lengths + 1
-            yield tokens.tolist()
+        left = NEW_TOKENS - 1
+        while left:
+            found, logits = self._model.decode_greedily(cache, tokens, lengths, min(STEPS, left))
+            tokens = logits.argmax(axis=1)
+            for chosen in (*found, tokens):
+                yield chosen.tolist()
+            lengths, left = lengths + len(found) + 1, left - len(found) - 1
