@@ -23,7 +23,7 @@ from llm_assets.inference.integer_graph import Rounding, integer_graph
 if TYPE_CHECKING:
     import onnx
 
-SMALLEST = 2**23  # bytes of weights: below, the nodes around the products take longer than the products save
+SMALLEST = 2**23  # bytes of weights: below, with dot products, the nodes around them take longer than they save
 LARGEST = 2**30  # beyond it a second copy, and ONNX's limit on one message, would be a burden
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}  # of CPUs that multiply int8 and add to int32 in one instruction
 
@@ -49,17 +49,21 @@ def cpu_flags() -> Set[str]:
     return set(next((line for line in info.splitlines() if line.lower().startswith(("flags", "features"))), "").split())
 
 
-def integer_products(path: Path, anew: Rounding) -> bytes | None:
-    """The package's graph with products of int8; None where it is not quantized, too small to gain by it, or too large
-    for a copy. Raises UserError when it cannot be read."""
+def integer_products(path: Path, precision: str, flags: Set[str]) -> bytes | None:
+    """The package's graph with products of int8; None where this CPU has none, or the package is not quantized, too
+    small to gain by it, or too large for a copy. Raises UserError when it cannot be read."""
     import onnx
 
+    anew = rounding(precision, flags)
+    smallest = 0 if DOT_PRODUCTS.isdisjoint(flags) else SMALLEST
+    if not anew:
+        return None
     try:
         model = onnx.load(str(path), load_external_data=False)
         weights = {tensor.name: tensor for tensor in model.graph.initializer}
         products = [node for node in model.graph.node if node.op_type == "MatMulNBits"]
         size = sum(np.prod(weights[node.input[1]].dims) for node in products)
-        if not products or not SMALLEST <= size <= LARGEST:
+        if not products or not smallest <= size <= LARGEST:
             return None
         _read_external(model, path.parent)
         return integer_graph(model, anew).SerializeToString()

@@ -15,7 +15,7 @@ import numpy as np
 
 from llm_assets.artifacts import PACKAGE, read_json
 from llm_assets.errors import UserError
-from llm_assets.inference.integer_products import cpu_flags, integer_products, rounding
+from llm_assets.inference.integer_products import cpu_flags, integer_products
 from llm_assets.inference.kv_cache import KvCache, aligned
 from llm_assets.inference.session import open_session
 
@@ -50,14 +50,15 @@ class OnnxModel:
         self.eos, self.pad = int(self.package["eos"]), int(self.package["pad"])
         self.layers = int(self.package["layers"])
         self._kv_heads, self._head_dim = int(self.package["kv_heads"]), int(self.package["head_dim"])
-        anew = rounding(self.package["precision"], cpu_flags()) if self.package["format"] == FORMAT else None
-        graph = integer_products(folder / MODEL, anew) if anew else None
+        precision, new = str(self.package["precision"]), self.package["format"] == FORMAT
+        graph = integer_products(folder / MODEL, precision, cpu_flags()) if new else None
         integers = _Rows(open_session(graph, threads, SLOWER), pairs=False) if graph else None
-        if integers and self.package["precision"] == "int8":
+        if integers and precision == "int8":
             self._decoder = integers
         else:
             self._decoder = _Rows(open_session(folder / MODEL, threads, SLOWER), pairs=True)
         self._reader = integers or self._decoder
+        self._decoded = np.empty((0, self.vocab), dtype=np.float32)
 
     @property
     def token_bytes(self) -> int:
@@ -124,14 +125,14 @@ class OnnxModel:
 
         spare: tokens that the row after them holds; the one after those may be overwritten.
         """
-        return self.decode_greedily(cache, tokens, lengths, 1, spare)[1]
+        return self.decode_greedily(cache, tokens, lengths, 1, spare)[1].copy()
 
     def decode_greedily(
         self, cache: KvCache, tokens: np.ndarray, lengths: np.ndarray, steps: int, spare: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
         """`decode` up to `steps` times, each time with the likeliest tokens of the time before: these tokens, int64
-        [times - 1, rows], and the logits of the last time. That is the first in which the end token is a row's
-        likeliest, if there is one. What surrounds a step costs a small model as much as the step: this saves it.
+        [times - 1, rows], and the logits of the last time, until the next call. That time is the first in which the end
+        token is a row's likeliest, if there is one. What surrounds a step costs a small model as much as the step does.
         """
         rows = len(tokens)
         if int(lengths.max()) + steps > min(cache.capacity, self.context):
@@ -144,8 +145,9 @@ class OnnxModel:
         total = np.array(before.max() + 1, dtype=np.int32)
         inputs: dict[str, np.ndarray] = {"input_ids": ids, "seqlens_k": before, "total_sequence_length": total}
         inputs["logit_rows"] = np.arange(count)
-        logits = np.empty((count, self.vocab), dtype=np.float32)
-        chosen: list[np.ndarray] = []
+        if len(self._decoded) != count:
+            self._decoded = np.empty((count, self.vocab), dtype=np.float32)
+        logits, chosen = self._decoded, list[np.ndarray]()
         while True:
             self._decoder.run(cache, 0, inputs, logits)
             if len(chosen) + 1 == steps or self.eos in (likeliest := logits[:rows].argmax(axis=1)):
@@ -153,7 +155,7 @@ class OnnxModel:
             chosen.append(likeliest)
             ids[:rows, 0] = likeliest
             before[:rows] += 1
-            total[...] = before.max() + 1
+            total += 1
 
     def _run(
         self, rows: _Rows, cache: KvCache, first: int, tokens: np.ndarray, lengths: np.ndarray, wanted: np.ndarray
