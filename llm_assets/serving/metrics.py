@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
@@ -19,23 +20,25 @@ REASONS = ("stop", "length", "abort", "error")  # why a request has ended
 
 
 class Tally:
-    """A histogram of what comes with every token, from one thread: many equal values are counted at once, and a value
-    costs a tenth of what prometheus_client's own takes."""
+    """A histogram of what comes with every token: prometheus_client's own takes one value at a time, and twice as
+    long for it."""
 
     def __init__(self, name: str, text: str, buckets: tuple[float, ...], registry: CollectorRegistry) -> None:
         self._name, self._text, self._bounds = name, text, (*buckets, float("inf"))
-        self._counts, self._sum = [0] * len(self._bounds), 0.0
+        self._counts, self._sum, self._lock = [0] * len(self._bounds), 0.0, threading.Lock()
         registry.register(self)
 
     def observe(self, value: float, times: int = 1) -> None:
-        self._counts[bisect_left(self._bounds, value)] += times
-        self._sum += value * times
+        with self._lock:
+            self._counts[bisect_left(self._bounds, value)] += times
+            self._sum += value * times
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         family = HistogramMetricFamily(self._name, self._text, labels=["model_name"])
         labels = [floatToGoString(bound) for bound in self._bounds]
-        counts = [float(count) for count in accumulate(self._counts)]
-        family.add_metric([MODEL], list(zip(labels, counts, strict=True)), self._sum)
+        with self._lock:
+            counts, total = [float(count) for count in accumulate(self._counts)], self._sum
+        family.add_metric([MODEL], list(zip(labels, counts, strict=True)), total)
         yield family
 
 
