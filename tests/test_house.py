@@ -78,3 +78,8 @@ def test_only_definitions_knows_all_stages():
     for path in FILES:
         known = {stage for stage in STAGES if any(n.startswith(f"llm_assets.{stage}.assets") for n in imports(path))}
         assert path.name in ("definitions.py", "assets.py") or not known, f"{path} knows the nodes of {known}"
+
+
+def test_nothing_is_pickled_but_what_our_own_processes_tell_each_other():
+    pickling = [path.name for path in FILES if {"pickle", "cloudpickle", "dill", "shelve"} & imports(path)]
+    assert pickling == ["executor.py"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -19,10 +18,12 @@ from llm_assets.data.openrefine import (  # noqa: F401  (they register)
 )
 from llm_assets.data.openrefine.fields import Fields
 from llm_assets.data.openrefine.operation import OPERATIONS, REFUSED, Prepared
+from llm_assets.data.openrefine.spilled import dumps, loads
 from llm_assets.data.openrefine.table import Table, concatenate, records, whole_records
 from llm_assets.data.openrefine.values import NotSupported
 from llm_assets.errors import UserError
 
+BESIDE = ("starred", "flagged", "origin", "start", "first_record")  # of a table, beside its columns
 # Operations after which each row is still one of the rows before, so that a document keeps its identity.
 ROW_BY_ROW = {
     *("text-transform", "mass-edit", "fill-down", "blank-down", "column-addition", "column-rename", "column-removal"),
@@ -173,11 +174,11 @@ def _surveyed(survey: Callable[[Table], None] | None, tables: Iterator[Table], f
         yield from tables
         return
     with tempfile.TemporaryFile(prefix="llm-assets-replay-", dir=folder) as waiting:
-        count = 0
         for table in tables:
             survey(table)
-            pickle.dump(table, waiting)
-            count += 1
+            waiting.write(dumps([table.names, [getattr(table, name) for name in BESIDE], *table.columns.values()]))
+            waiting.write(b"\n")
         waiting.seek(0)
-        for _ in range(count):
-            yield pickle.load(waiting)
+        for line in waiting:
+            names, beside, *cells = loads(line)
+            yield Table(dict(zip(names, cells, strict=True)), *beside)

@@ -1,4 +1,4 @@
-"""Cell values as JSON, for what waits in files with a name: nothing that is read back can be more than a value."""
+"""Cell values as JSON, for what waits in files: nothing that is read back can be more than a value."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from llm_assets.data.openrefine.values import EvalError, Value
 
 
 def dumps(value: Any) -> bytes:
-    """A value, or lists of them, as JSON; tuples become lists."""
-    return json.dumps(value, default=_tagged, separators=(",", ":")).encode()
+    """A value, or lists of them, as JSON on one line; tuples become lists."""
+    return _encode(value).encode()
 
 
 def loads(data: bytes) -> Any:
     """What `dumps` was given."""
-    return json.loads(data, object_hook=_untagged)
+    return _decode(data.decode())
 
 
 def _tagged(value: Value) -> dict[str, str]:
@@ -30,3 +30,7 @@ def _tagged(value: Value) -> dict[str, str]:
 def _untagged(found: dict[str, str]) -> Value:
     ((tag, text),) = found.items()
     return datetime.fromisoformat(text) if tag == "datetime" else EvalError(text)
+
+
+_encode = json.JSONEncoder(default=_tagged, separators=(",", ":")).encode
+_decode = json.JSONDecoder(object_hook=_untagged).decode
