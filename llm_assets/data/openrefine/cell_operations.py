@@ -1,4 +1,4 @@
-"""Operations on cells: transform, mass edit, fill down, blank down, join and split multi-valued cells."""
+"""Operations on cells: transform, mass edit, fill down, blank down."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from llm_assets.data.openrefine.dates import parse_free
 from llm_assets.data.openrefine.evaluate import Expression
 from llm_assets.data.openrefine.facets import Engine, engine_of, evaluate_column
 from llm_assets.data.openrefine.fields import Fields
-from llm_assets.data.openrefine.java import java_split
-from llm_assets.data.openrefine.operation import Needs, Prepared, expression_of, operation, pattern_of
-from llm_assets.data.openrefine.table import Bound, Table, from_rows
-from llm_assets.data.openrefine.text_functions import split_lengths, split_whole
-from llm_assets.data.openrefine.values import JAVA_SPACE, EvalError, Value, is_data, same, storable, text_of
+from llm_assets.data.openrefine.operation import Needs, Prepared, expression_of, operation
+from llm_assets.data.openrefine.table import Bound, Table
+from llm_assets.data.openrefine.values import EvalError, Value, is_data, same, storable, text_of
 
 ON_ERROR = ("keep-original", "set-to-blank", "store-error")
 
@@ -134,137 +132,3 @@ def blank_down(fields: Fields) -> Prepared:
         return table.with_column(column, cells), changed
 
     return Prepared(run, needs(engine))
-
-
-@operation("multivalued-cell-join")
-def join_cells(fields: Fields) -> Prepared:
-    column, key, separator = fields.text("columnName"), fields.text("keyColumnName"), fields.text("separator")
-
-    def run(table: Table) -> tuple[Table, int]:
-        cells, keys = list(table.column(column)), table.column(key)
-        keep: list[int] = []
-        changed, place = 0, 0
-        others = [other for name, other in table.columns.items() if name != column]
-        while place < table.rows:
-            end = place + 1
-            while is_data(keys[place]) and end < table.rows and not is_data(keys[end]):
-                end += 1
-            keep.append(place)
-            if end > place + 1:
-                joined = separator.join(text_of(cells[n]) for n in range(place, end) if is_data(cells[n]))
-                changed += joined != cells[place]
-                cells[place] = joined
-                for n in range(place + 1, end):
-                    cells[n] = None
-                    if any(is_data(other[n]) for other in others):
-                        keep.append(n)
-            place = end
-        return table.with_column(column, cells).take(keep), changed
-
-    return Prepared(run, needs="table")
-
-
-@operation("multivalued-cell-split")
-def split_cells(fields: Fields) -> Prepared:
-    """OpenRefine 2 (modes "plain" and "regex") trimmed the pieces; OpenRefine 3 keeps them as they are."""
-    column, key = fields.text("columnName"), fields.text("keyColumnName")
-    mode = fields.choice("mode", ("separator", "lengths", "plain", "regex"), "separator")
-    old = mode in ("plain", "regex")
-    lengths = fields.wholes("fieldLengths") if mode == "lengths" else []
-    separator = fields.text("separator", "") if mode != "lengths" else ""
-    pattern = pattern_of(fields, separator) if mode == "regex" or fields.flag("regex") else None
-
-    def split(text: str) -> list[str]:
-        if lengths:
-            return split_lengths(text, lengths)
-        pieces = java_split(pattern, text) if pattern is not None else split_whole(text, separator)
-        return [piece.strip(JAVA_SPACE) for piece in pieces] if old and len(pieces) > 1 else pieces
-
-    def run(table: Table) -> tuple[Table, int]:
-        cells, keys = table.column(column), table.column(key)
-        at = table.names.index(column)
-        rows: list[list[Value]] = []
-        parents: list[int | None] = []
-        changed, place = 0, 0
-        while place < table.rows:
-            row, follower = table.row(place), place + 1
-            rows.append(row)
-            parents.append(place)
-            pieces = split(text_of(cells[place])) if is_data(cells[place]) else []
-            if len(pieces) > 1:
-                row[at] = pieces[0]
-                changed += 1
-                for piece in pieces[1:]:
-                    free = follower < table.rows and not is_data(cells[follower]) and not is_data(keys[follower])
-                    rows.append(table.row(follower) if free else [None] * len(row))
-                    parents.append(follower if free else None)
-                    rows[-1][at] = piece
-                    follower += free
-            place = follower
-        return from_rows(table.names, rows, table, parents), changed
-
-    return Prepared(run, needs="table")
-
-
-@operation("key-value-columnize")
-def key_value_columnize(fields: Fields) -> Prepared:
-    """Rows with the same values in the columns that stay become one. With no such columns, the first key found starts
-    a row each time it comes again."""
-    key, value = fields.text("keyColumnName"), fields.text("valueColumnName")
-    note = fields.text("noteColumnName", "")
-
-    def run(table: Table) -> tuple[Table, int]:
-        stay = [name for name in table.names if name not in (key, value, note)]
-        keys, values = table.column(key), table.column(value)
-        notes = table.column(note) if note else []
-        made: dict[str, str] = {}  # key -> its column
-        rows: list[dict[str, Value]] = []
-        parents: list[int | None] = []
-        groups: dict[tuple[str, ...], dict[str, Value]] = {}
-        note_names: list[str] = []
-        first, current = None, []  # type: ignore[var-annotated]
-
-        def new_row(place: int) -> dict[str, Value]:
-            rows.append({name: table.columns[name][place] for name in stay})
-            parents.append(place)
-            return rows[-1]
-
-        for place in range(table.rows):
-            if not is_data(keys[place]):
-                if stay:
-                    new_row(place)
-                else:
-                    current = []
-                continue
-            name = text_of(keys[place])
-            if name not in made:
-                made[name] = _unused(name, [*stay, *made.values()])
-                first = name if first is None else first
-            if stay:
-                group = tuple(text_of(table.columns[column][place]) for column in stay)
-                row = groups.get(group)
-                if row is None:
-                    row = groups[group] = new_row(place)
-            else:
-                if name == first or not current:
-                    current = [new_row(place)]
-                row = next((row for row in current if made[name] not in row), None)  # type: ignore[assignment]
-                if row is None:
-                    row = new_row(place)
-                    current.append(row)
-            row[made[name]] = values[place]
-            if note and is_data(notes[place]):
-                title = f"{note} : {name}"
-                note_names += [title] if title not in note_names else []
-                row[title] = f"{text_of(row[title])};{text_of(notes[place])}" if title in row else notes[place]
-        names = [*stay, *made.values(), *note_names]
-        return from_rows(names, [[row.get(name) for name in names] for row in rows], table, parents), table.rows
-
-    return Prepared(run, needs="table")
-
-
-def _unused(name: str, taken: list[str]) -> str:
-    found, n = name, 2
-    while found in taken:
-        found, n = f"{name}{n}", n + 1
-    return found

@@ -1,4 +1,4 @@
-"""Operations on columns: add, rename, remove, move, reorder, split, transpose."""
+"""Operations on columns: add, rename, remove, move, reorder, split."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from llm_assets.data.openrefine.facets import engine_of, evaluate_column
 from llm_assets.data.openrefine.fields import Fields
 from llm_assets.data.openrefine.java import guessed, java_split
 from llm_assets.data.openrefine.operation import Prepared, expression_of, operation, pattern_of
-from llm_assets.data.openrefine.table import Table, from_rows
+from llm_assets.data.openrefine.table import Table
 from llm_assets.data.openrefine.text_functions import split_lengths, split_whole
 from llm_assets.data.openrefine.values import EvalError, Value, is_data, storable, text_of
 from llm_assets.errors import UserError
@@ -175,76 +175,3 @@ def split(fields: Fields) -> Prepared:
         return table.with_columns(columns), len(tuples)
 
     return Prepared(run, needs(engine), survey)
-
-
-@operation("transpose-columns-into-rows")
-def columns_into_rows(fields: Fields) -> Prepared:
-    start, count = fields.text("startColumnName"), fields.whole("columnCount")
-    combined = fields.text("combinedColumnName", "")
-    key, value = ("", "") if combined else (fields.text("keyColumnName"), fields.text("valueColumnName"))
-    prepend, separator = fields.flag("prependColumnName"), fields.text("separator", "")
-    ignore, fill = fields.flag("ignoreBlankCells", True), fields.flag("fillDown")
-
-    def cells_of(name: str, cell: Value) -> list[Value] | None:
-        """What a cell becomes in a row of its own; None: nothing."""
-        if combined and prepend:
-            return None if cell is None and ignore else [name + separator + text_of(cell)]
-        if combined:
-            return None if cell is None else [cell]
-        return None if cell is None and ignore else [name, cell]
-
-    def run(table: Table) -> tuple[Table, int]:
-        table.column(start)
-        names = table.names
-        first = names.index(start)
-        end = len(names) if count < 0 else min(first + count, len(names))
-        width = 1 if combined else 2
-        rows: list[list[Value]] = []
-        parents: list[int | None] = []
-        for place in range(table.rows):
-            old = table.row(place)
-            parts = [found for n in range(first, end) if (found := cells_of(names[n], old[n])) is not None]
-            blank: list[Value] = [None] * width
-            for n, part in enumerate(parts or [blank]):
-                own = n == 0 or fill
-                before = old[:first] if own else [None] * first
-                after = old[end:] if own else [None] * (len(old) - end)
-                rows.append([*before, *part, *after])
-                parents.append(place if n == 0 else None)
-        new = [*names[:first], *([combined] if combined else [key, value]), *names[end:]]
-        if len(set(new)) != len(new):
-            raise UserError(f"the columns would not have names of their own: {', '.join(new)}")
-        return from_rows(new, rows, table, parents), len(rows)
-
-    return Prepared(run, needs="table")
-
-
-@operation("transpose-rows-into-columns")
-def rows_into_columns(fields: Fields) -> Prepared:
-    column, count = fields.text("columnName"), fields.whole("rowCount")
-    if count < 1:
-        raise fields.error(f"rowCount must be at least 1, it is {count}")
-
-    def run(table: Table) -> tuple[Table, int]:
-        table.column(column)
-        names = table.names
-        at = names.index(column)
-        made: list[str] = []
-        number = 1
-        while len(made) < count:
-            if f"{column} {number}" not in names:
-                made.append(f"{column} {number}")
-            number += 1
-        rows: list[list[Value]] = []
-        parents: list[int | None] = []
-        for begin in range(0, table.rows, count):
-            group = [table.row(n) for n in range(begin, min(begin + count, table.rows))]
-            moved = [row[at] for row in group] + [None] * (count - len(group))
-            for n, row in enumerate(group):
-                rest = [cell for place, cell in enumerate(row) if place != at]
-                if n == 0 or any(cell is not None for cell in rest):
-                    rows.append([*row[:at], *(moved if n == 0 else [None] * count), *row[at + 1 :]])
-                    parents.append(begin + n)
-        return from_rows([*names[:at], *made, *names[at + 1 :]], rows, table, parents), table.rows
-
-    return Prepared(run, needs="table")

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from llm_assets.data.openrefine import text_functions, value_functions  # noqa: F401  (they register themselves)
+from llm_assets.data.openrefine.collation import collation_key
 from llm_assets.data.openrefine.java import java_regex
 from llm_assets.data.openrefine.parser import (
     Array,
@@ -26,7 +27,7 @@ from llm_assets.data.openrefine.parser import (
 )
 from llm_assets.data.openrefine.registry import FUNCTIONS, REFUSED, wrong
 from llm_assets.data.openrefine.value_functions import truth
-from llm_assets.data.openrefine.values import EvalError, Value, collation_key, is_blank, is_data, is_number, text_of
+from llm_assets.data.openrefine.values import EvalError, Value, is_blank, is_data, is_number, text_of
 
 Bindings = dict[str, Value]
 Evaluate = Callable[[Bindings], Value]

@@ -13,13 +13,16 @@ from typing import Any
 from llm_assets.data.openrefine import (  # noqa: F401  (they register)
     cell_operations,
     column_operations,
+    key_values,
+    multivalued,
     reorder,
     row_operations,
+    transpose,
 )
 from llm_assets.data.openrefine.fields import Fields
 from llm_assets.data.openrefine.operation import OPERATIONS, REFUSED, Prepared
 from llm_assets.data.openrefine.spilled import dumps, loads
-from llm_assets.data.openrefine.table import Table, concatenate, records, whole_records
+from llm_assets.data.openrefine.table import Table, records, whole_records
 from llm_assets.data.openrefine.values import NotSupported
 from llm_assets.errors import UserError
 
@@ -100,8 +103,7 @@ def replay(steps: list[Step], tables: Iterable[Table], folder: Path | None = Non
     """The tables (consecutive parts of one table) after all steps, as soon as each part is done.
 
     A step that needs whole records gets parts that cut none. One that must see all parts first has them wait in
-    `folder` (by default TMPDIR); one that needs the table as a whole has it in memory. Afterwards each step holds its
-    counts and time.
+    `folder` (by default TMPDIR). Afterwards each step holds its counts and time.
     """
     found = iter(tables)
     for step in steps:
@@ -111,16 +113,15 @@ def replay(steps: list[Step], tables: Iterable[Table], folder: Path | None = Non
 
 def _through(step: Step, tables: Iterator[Table], folder: Path | None) -> Iterator[Table]:
     prepared = step.prepared
-    if prepared.needs == "table":
-        parts = list(tables)
-        tables = iter([concatenate(parts)] if parts else [])
-    elif prepared.needs == "records":
+    if prepared.needs == "records":
         tables = whole_records(tables)
     clock = _Clock(_placed(step, tables))
-    if prepared.through:
-        done = prepared.through(clock, folder)
-    else:
+    done: Iterator[tuple[Table, int]]
+    if prepared.run:
         done = map(prepared.run, _surveyed(prepared.survey, clock, folder))
+    else:
+        assert prepared.through
+        done = prepared.through(clock, folder)
     while True:
         started, before = time.perf_counter(), clock.seconds
         try:

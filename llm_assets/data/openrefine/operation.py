@@ -12,25 +12,27 @@ import regex
 from llm_assets.data.openrefine.evaluate import Expression, compile_expression
 from llm_assets.data.openrefine.fields import Fields
 from llm_assets.data.openrefine.java import Pattern, java_regex
+from llm_assets.data.openrefine.row import Row, in_parts, opened, rows_of
 from llm_assets.data.openrefine.table import Table
 from llm_assets.data.openrefine.values import NotSupported
 from llm_assets.errors import UserError
 
 Run = Callable[[Table], tuple[Table, int]]  # (the new table, cells or rows it changed)
 Through = Callable[[Iterator[Table], Path | None], Iterator[tuple[Table, int]]]
-Needs = Literal["rows", "records", "table"]
+Needs = Literal["rows", "records"]
+Made = Iterator[tuple[Row, int]]  # rows, and what each counts as changed
 
 
 @dataclass(frozen=True)
 class Prepared:
     """An operation with its fields. What it remembers from part to part of a table lies in it.
 
-    run: is given the table in consecutive parts, in order. needs: what no part may cut: "rows", "records" or the
-    "table". survey: is given all parts before `run` gets the first. through: works on all parts instead of `run`,
-    which wait in the folder given, by default TMPDIR.
+    run: is given the table in consecutive parts, in order. needs: what no part may cut. survey: is given all parts
+    before `run` gets the first. through: works on all parts, instead of `run`, which wait in the folder given, by
+    default TMPDIR.
     """
 
-    run: Run
+    run: Run | None
     needs: Needs
     survey: Callable[[Table], None] | None = None
     through: Through | None = None
@@ -52,6 +54,19 @@ def operation(name: str) -> Callable[[Prepare], Prepare]:
         return prepare
 
     return register
+
+
+def row_by_row(make: Callable[[Table, Iterator[Row]], tuple[list[str], Made]]) -> Prepared:
+    """An operation that makes other rows. make: is given a table of no rows, which says what the columns are, and all
+    rows, of which few are in memory; it returns the names of the new columns, and the new rows."""
+
+    def through(tables: Iterator[Table], _: Path | None) -> Iterator[tuple[Table, int]]:
+        found = opened(tables)
+        if found is not None:
+            head, parts = found
+            yield from in_parts(*make(head, (row for table in parts for row in rows_of(table))))
+
+    return Prepared(None, "rows", through=through)
 
 
 def expression_of(fields: Fields, name: str = "expression") -> Expression:

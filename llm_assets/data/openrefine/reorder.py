@@ -8,13 +8,14 @@ from functools import total_ordering
 from pathlib import Path
 from typing import Any
 
+from llm_assets.data.openrefine.collation import collation_key
 from llm_assets.data.openrefine.fields import Fields
 from llm_assets.data.openrefine.operation import Prepared, operation
 from llm_assets.data.openrefine.row import Row, in_parts, rows_of
 from llm_assets.data.openrefine.runs import Item, Runs
 from llm_assets.data.openrefine.table import Table, records
 from llm_assets.data.openrefine.value_functions import truth
-from llm_assets.data.openrefine.values import EvalError, Value, collation_key, is_data, is_number, text_of
+from llm_assets.data.openrefine.values import EvalError, Value, is_data, is_number, text_of
 
 
 @total_ordering
@@ -69,7 +70,7 @@ def reorder(fields: Fields) -> Prepared:
             if names is not None:
                 yield from in_parts(names, _rows(runs.merged()))
 
-    return Prepared(lambda table: (table, 0), "records" if by_record else "rows", through=through)
+    return Prepared(None, "records" if by_record else "rows", through=through)
 
 
 def _rows(groups: Iterator[Item]) -> Iterator[tuple[Row, int]]:

@@ -1,16 +1,18 @@
-"""Operations on rows: remove, keep, star, flag, add, reorder, remove duplicates."""
+"""Operations on rows: remove, keep, star, flag, add, remove duplicates."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from llm_assets.data.openrefine.cell_operations import needs
 from llm_assets.data.openrefine.facets import engine_of
 from llm_assets.data.openrefine.fields import Fields
 from llm_assets.data.openrefine.operation import Prepared, operation
-from llm_assets.data.openrefine.table import Table, concatenate, from_rows
-from llm_assets.data.openrefine.values import text_of
+from llm_assets.data.openrefine.row import Row, table_of_rows
+from llm_assets.data.openrefine.table import Table
+from llm_assets.data.openrefine.values import combination
 from llm_assets.errors import UserError
 
 
@@ -64,14 +66,13 @@ def _mark(fields: Fields, which: str) -> Prepared:
 def duplicate_removal(fields: Fields) -> Prepared:
     """The first row of each combination of the criteria stays."""
     criteria = fields.texts("criteria")
-    seen: set[bytes] = set()  # 128 bits of a hash of each combination
+    seen: set[bytes] = set()
 
     def run(table: Table) -> tuple[Table, int]:
         columns = [table.column(name) for name in criteria]
         kept = []
         for place in range(table.rows):
-            texts = "\0".join(f"{len(text)} {text}" for text in (text_of(cells[place]) for cells in columns))
-            key = hashlib.blake2b(texts.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            key = combination(cells[place] for cells in columns)
             if key not in seen:
                 seen.add(key)
                 kept.append(place)
@@ -87,11 +88,19 @@ def addition(fields: Fields) -> Prepared:
         if any(cell for cell in row.raw("cells", [])):
             raise row.error("rows that already hold cells are not supported")
 
-    def run(table: Table) -> tuple[Table, int]:
-        if not 0 <= index <= table.rows:
-            raise UserError(f"rows cannot be inserted at {index} of {table.rows}")
-        blank = from_rows(table.names, [[None] * len(table.names) for _ in added], table, [None] * len(added))
-        parts = [table.take(range(index)), blank, table.take(range(index, table.rows))]
-        return concatenate(parts), len(added)
+    def through(tables: Iterator[Table], _: Path | None) -> Iterator[tuple[Table, int]]:
+        done, missing = 0, True
+        for table in tables:
+            if missing and 0 <= index - done <= table.rows:
+                missing = False
+                blank = [Row([None] * len(table.columns)) for _ in added]
+                yield table.take(range(index - done)), 0
+                yield table_of_rows(table.names, blank), len(added)
+                yield table.take(range(index - done, table.rows)), 0
+            else:
+                yield table, 0
+            done += table.rows
+        if missing:
+            raise UserError(f"rows cannot be inserted at {index} of {done}")
 
-    return Prepared(run, needs="table")
+    return Prepared(None, "rows", through=through)

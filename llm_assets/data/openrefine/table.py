@@ -68,20 +68,6 @@ def table_of(columns: dict[str, list[Value]], start: int = 0) -> Table:
     return Table(columns, [False] * rows, [False] * rows, list(range(start, start + rows)), start)
 
 
-def from_rows(
-    names: Sequence[str], rows: Sequence[Sequence[Value]], like: Table, parents: Sequence[int | None]
-) -> Table:
-    """A table of new rows; `parents` names for each the row of `like` whose star, flag and origin it keeps."""
-    cells = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    return Table(
-        {name: list(column) for name, column in zip(names, cells, strict=True)},
-        [parent is not None and like.starred[parent] for parent in parents],
-        [parent is not None and like.flagged[parent] for parent in parents],
-        [-1 if parent is None else like.origin[parent] for parent in parents],
-        like.start,
-    )
-
-
 def concatenate(parts: Sequence[Table]) -> Table:
     """Tables of the same columns, one after the other."""
     first = parts[0]

@@ -6,15 +6,14 @@ Expressions also know lists, JSON objects (`dict`) and compiled regular expressi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-
-from llm_assets.data.remembered import remembered
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,12 @@ def date_text(value: datetime) -> str:
     return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
 
 
+def combination(cells: Iterable[Value]) -> bytes:
+    """128 bits of a hash of the texts of some cells, each by itself."""
+    texts = "\0".join(f"{len(text)} {text}" for text in map(text_of, cells))
+    return hashlib.blake2b(texts.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 def units(text: str) -> str:
     """The text with each character beyond U+FFFF as its two surrogates: Java counts those."""
     if text.isascii() or max(text) <= "\uffff":
@@ -125,28 +130,3 @@ def characters(text: str) -> str:
     if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-
-
-# The order of ASCII in Java's default collator, as OpenJDK 17 sorts it; space and hyphen count only in a tie.
-_ORDER = {char: n for n, char in enumerate("_,;:!?/.`^~'\"()[]{}@$*\\&#%+<=>|0123456789abcdefghijklmnopqrstuvwxyz")}
-
-
-def collation_key(text: str, case: bool = True) -> tuple[Any, ...]:
-    """Sorts Latin text as `java.text.Collator` does: letters first, then accents and spaces, then case."""
-    return _levels(text) if case else _levels(text)[:2]
-
-
-@remembered
-def _levels(text: str) -> tuple[Any, ...]:
-    primary: list[tuple[int, int]] = []
-    secondary: list[tuple[int, str]] = []
-    tertiary: list[int] = []
-    for char in unicodedata.normalize("NFD", text):
-        lower = char.lower()
-        if char in " -\u00a0" or unicodedata.combining(char):
-            secondary.append((len(primary), char))
-        elif unicodedata.category(char) != "Cc" or char in "\t\n\r\f\v":
-            weight = _ORDER.get(lower)
-            primary.append((0, weight) if weight is not None else (1, ord(lower[0])))
-            tertiary.append(int(lower != char))
-    return primary, secondary, tertiary

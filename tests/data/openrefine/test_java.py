@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import regex
 
+from llm_assets.data.openrefine.collation import collation_key
 from llm_assets.data.openrefine.dates import format_pattern, parse_pattern
 from llm_assets.data.openrefine.java import (
     java_format,
@@ -22,7 +23,7 @@ from llm_assets.data.openrefine.java import (
     parse_double,
     parse_long,
 )
-from llm_assets.data.openrefine.values import NotSupported, collation_key, date_text, double_text
+from llm_assets.data.openrefine.values import NotSupported, date_text, double_text
 
 SUBJECTS = [
     "Hello World 42",

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_assets.data.openrefine.collation import collation_key
 from llm_assets.data.openrefine.spilled import dumps, loads
 from llm_assets.data.openrefine.values import EvalError
 
@@ -30,3 +31,9 @@ def test_what_is_read_is_what_was_written(cells: list[object]) -> None:
 def test_nothing_but_a_value_is_written() -> None:
     with pytest.raises(TypeError, match="cannot hold a set"):
         dumps([{1}])
+
+
+@given(st.text(), st.booleans())
+def test_a_sort_key_is_the_same_on_disk(text: str, case: bool) -> None:
+    key = list(collation_key(text + "\ud7ff\ud800\udc00", case))
+    assert loads(dumps(key)) == key
