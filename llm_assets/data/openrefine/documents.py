@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_assets.data.openrefine.files import arrow_part
+from llm_assets.data.openrefine.halves import without_halves
 from llm_assets.data.openrefine.history import ROW_BY_ROW, Step, read_history, replay
 from llm_assets.data.openrefine.table import Table
 from llm_assets.data.openrefine.values import text_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["id", "text", "label", "source", "uri", "licence"]
 TAKEN_BACK = ("text", "label")
+HALF = "half"  # where a row has half of a surrogate pair, beside what is taken back
 STEP = "openrefine"
 
 
@@ -58,7 +60,7 @@ def replay_batches(
     report.seconds = sum(step.seconds for step in steps)
 
 
-# Raw rows, the places of those that the history leaves, and the texts and labels of these.
+# Raw rows, the places of those that the history leaves, and the texts and labels of these (`_after`).
 Replayed = Iterator[tuple["pa.RecordBatch", np.ndarray, "pa.RecordBatch"]]
 
 
@@ -89,7 +91,7 @@ def _all_first(steps: list[Step], batches: Iterable[pa.RecordBatch], history: Pa
         return
     with tempfile.TemporaryDirectory(prefix="llm-assets-replay-") as name:
         folder = Path(name)
-        taken = pa.schema([("place", pa.int64()), *((column, pa.string()) for column in TAKEN_BACK)])
+        taken = pa.schema([("place", pa.int64()), *((column, pa.string()) for column in (*TAKEN_BACK, HALF))])
         with Storing(folder / "raw.arrow", head.schema) as raw, Storing(folder / "after.arrow", taken) as after:
 
             def parts() -> Iterator[Table]:
@@ -116,39 +118,48 @@ def _all_first(steps: list[Step], batches: Iterable[pa.RecordBatch], history: Pa
                     else pa.record_batch([pa.array([], field.type) for field in taken], schema=taken)
                 )
                 if not moved:
-                    yield batch, own - numbers[0], texts.select(TAKEN_BACK)
+                    yield batch, own - numbers[0], texts.select(taken.names[1:])
                     continue
                 rows = batch.take(pa.array(own - numbers[0]))
                 elsewhere.add(
                     texts["place"].to_numpy(), pa.record_batch([*rows.columns, *texts.columns], elsewhere.schema)
                 )
                 gone = np.setdiff1d(numbers, own) - numbers[0]
-                yield batch.take(pa.array(gone)), np.zeros(0, dtype=np.int64), texts.slice(0, 0).select(TAKEN_BACK)
+                yield batch.take(pa.array(gone)), np.zeros(0, dtype=np.int64), texts.slice(0, 0).select(taken.names[1:])
         for _, batch in by_number(elsewhere.stored(), folder, done).batches():
             width = len(head.schema)
-            texts = pa.record_batch(batch.columns[width + 1 :], names=list(TAKEN_BACK))
+            texts = pa.record_batch(batch.columns[width + 1 :], names=taken.names[1:])
             yield batch.select(range(width)), np.arange(batch.num_rows), texts
 
 
 def _after(table: Table, history: Path) -> pa.RecordBatch:
-    """The texts and labels of a table."""
+    """The texts and labels of a table, and where one of them has half of a surrogate pair."""
     import pyarrow as pa
 
     for name in TAKEN_BACK:
         if name not in table.columns:
             raise UserError(f"the history {history} ends without the column {name!r}, which documents need")
-    cells = ([None if cell is None else text_of(cell) for cell in table.columns[name]] for name in TAKEN_BACK)
-    return pa.record_batch([pa.array(column, pa.string()) for column in cells], names=list(TAKEN_BACK))
+    whole, halves = without_halves(table.with_columns({name: table.columns[name] for name in TAKEN_BACK}))
+    columns = ([None if cell is None else text_of(cell) for cell in cells] for cells in whole.columns.values())
+    where = [halves.get(place) for place in range(table.rows)]
+    return pa.record_batch([pa.array(column, pa.string()) for column in (*columns, where)], names=[*TAKEN_BACK, HALF])
 
 
 def _taken_back(
     raw: pa.RecordBatch, places: np.ndarray, after: pa.RecordBatch, report: Report
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """(documents after the history: those at `places`, documents it removed)."""
+    """(documents after the history: those at `places`, documents that go: it removed them or cut a pair in them)."""
     import pyarrow as pa
 
-    kept = raw.take(pa.array(places, pa.int64()))
-    changed = [False] * len(places)
+    details = dict.fromkeys(range(raw.num_rows), "removed by the operation history")
+    for place, half in zip(places.tolist(), after[HALF].to_pylist(), strict=True):
+        if half is None:
+            del details[place]
+        else:
+            details[place] = half
+    whole = after[HALF].is_null()
+    kept, after = raw.take(pa.array(places, pa.int64()).filter(whole)), after.filter(whole)
+    changed = [False] * kept.num_rows
     for name in TAKEN_BACK:
         pairs = [((a or ""), (b or "")) for a, b in zip(kept[name].to_pylist(), after[name].to_pylist(), strict=True)]
         changed = [mark or a != b for mark, (a, b) in zip(changed, pairs, strict=True)]
@@ -159,9 +170,8 @@ def _taken_back(
         [*(old or []), *([STEP] if mark else [])] for old, mark in zip(kept["steps"].to_pylist(), changed, strict=True)
     ]
     report.changed += sum(changed)
-    gone = raw.take(pa.array(np.setdiff1d(np.arange(raw.num_rows), places)))
-    detail = "removed by the operation history"
-    said = (pa.array([value] * gone.num_rows, pa.string()) for value in (STEP, detail))
+    gone = raw.take(pa.array(list(details), pa.int64()))
+    said = (pa.array(texts, pa.string()) for texts in ([STEP] * gone.num_rows, list(details.values())))
     return with_column(kept, "steps", pa.array(steps, pa.list_(pa.string()))), rejected_rows(gone, *said)
 
 

@@ -27,7 +27,7 @@ from llm_assets.data.openrefine.parser import (
 )
 from llm_assets.data.openrefine.registry import FUNCTIONS, REFUSED, wrong
 from llm_assets.data.openrefine.value_functions import truth
-from llm_assets.data.openrefine.values import EvalError, Value, is_blank, is_data, is_number, text_of
+from llm_assets.data.openrefine.values import EvalError, Value, characters, is_blank, is_data, is_number, text_of
 
 Bindings = dict[str, Value]
 Evaluate = Callable[[Bindings], Value]
@@ -168,7 +168,7 @@ def _operator(operator: str) -> Callable[[Value, Value], Value]:
                 return _equality(operator, _canonical(left) == _canonical(right))
             return _order(operator, collation_key(left), collation_key(right))
         if (isinstance(left, str) or isinstance(right, str)) and operator == "+":
-            return text_of(left) + text_of(right)
+            return characters(text_of(left) + text_of(right))
         if type(left) is type(right) and isinstance(left, bool | datetime):
             return _order(operator, left, right)
         return _equality(operator, type(left) is type(right) and left == right)

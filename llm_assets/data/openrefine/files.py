@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from llm_assets.artifacts import open_table
-from llm_assets.data.openrefine.halves import is_whole
+from llm_assets.data.openrefine.halves import without_halves
 from llm_assets.data.openrefine.table import PART, PART_BYTES, Table, table_of, texts, together
-from llm_assets.data.openrefine.values import EvalError, Value, text_of
+from llm_assets.data.openrefine.values import EvalError, Value, is_whole, text_of
 from llm_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -182,8 +182,10 @@ def _cell(value: Any) -> Value:
 
 
 def write_tables(tables: Iterable[Table], path: Path) -> int:
-    """Write the parts of a table, visible only when whole; the number of rows. Errors are written as their text."""
+    """Write the parts of a table, visible only when whole; the number of rows. Errors are written as their text, half
+    of a surrogate pair as `?`."""
     kind = format_of(path)
+    tables = (without_halves(table)[0] for table in tables)
     if kind == ".parquet":
         return _write_parquet(tables, path)
     rows = 0

@@ -10,7 +10,7 @@ from llm_assets.data.openrefine.operation import Made, Prepared, operation, patt
 from llm_assets.data.openrefine.row import Row
 from llm_assets.data.openrefine.table import Table
 from llm_assets.data.openrefine.text_functions import split_lengths, split_whole
-from llm_assets.data.openrefine.values import JAVA_SPACE, Value, is_data, text_of
+from llm_assets.data.openrefine.values import JAVA_SPACE, Value, characters, is_data, text_of
 
 
 @operation("multivalued-cell-join")
@@ -26,7 +26,7 @@ def join_cells(fields: Fields) -> Prepared:
         def joined(first: Row, texts: list[str], rest: list[Row]) -> Made:
             """The rows of one key. texts: of the cells below; rest: rows below that stay."""
             own = first.cells[at]
-            text = separator.join([text_of(own), *texts] if is_data(own) else texts)
+            text = characters(separator.join([text_of(own), *texts] if is_data(own) else texts))
             yield _with(first, at, text), int(text != own)
             yield from ((row, 0) for row in rest)
 

@@ -51,7 +51,9 @@ def same(left: Value, right: Value) -> bool:
 
 def storable(value: Value) -> Value:
     """What a cell keeps of an expression's value: lists and the like become errors, JSON becomes its text."""
-    if value is None or isinstance(value, str | int | float | datetime | EvalError):
+    if isinstance(value, str):
+        return characters(value)
+    if value is None or isinstance(value, int | float | datetime | EvalError):
         return value
     if isinstance(value, dict):
         return json_text(value)
@@ -125,8 +127,17 @@ def units(text: str) -> str:
     return "".join(chr(data[n] | data[n + 1] << 8) for n in range(0, len(data), 2))
 
 
+def is_whole(text: str) -> bool:
+    """Whether UTF-8 can hold it: there is no surrogate in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def characters(text: str) -> str:
-    """The other way round; what is left of a cut pair stays a lone surrogate."""
-    if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
+    """The other way round, as where two halves meet again; what is left of a cut pair stays a lone surrogate."""
+    if is_whole(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

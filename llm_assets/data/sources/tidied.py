@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from llm_assets.data.openrefine.files import record_part, record_size
-from llm_assets.data.openrefine.halves import NAMED, UNICODE, is_whole, reject_halves, without_halves
+from llm_assets.data.openrefine.halves import NAMED, UNICODE, reject_halves, without_halves
 from llm_assets.data.openrefine.table import PART_BYTES, Table
 from llm_assets.data.openrefine.typed import Spool, packed
+from llm_assets.data.openrefine.values import is_whole
 from llm_assets.data.sources.config import Files
 from llm_assets.data.sources.found import Found
 from llm_assets.data.sources.tables import document_of

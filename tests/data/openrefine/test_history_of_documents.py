@@ -118,3 +118,31 @@ def test_a_history_over_many_documents_does_not_depend_on_batches(tmp_path, monk
     )
     assert all(row["text"].startswith("river") and row["reason"] == "openrefine" for row in rejected)
     assert all(row["text"].startswith(by_id[row["id"]]["text"].upper()) for row in kept)
+
+
+@pytest.mark.parametrize("sorted_too", [False, True])
+def test_a_document_in_which_a_pair_is_cut_is_rejected_and_the_others_stay(tmp_path, sorted_too) -> None:
+    """Also by its label; what other columns have is not taken back."""
+    smile = "\U0001f600"
+    cut = "value + if(row.index == 1, '" + smile + "'.substring(0, 1), '" + smile + "')"
+    operations = [
+        transform("text", cut),
+        transform("label", cut.replace("1,", "2,", 1)),
+        transform("source", cut.replace("1,", "0,", 1)),
+    ]
+    if sorted_too:
+        criterion = {"column": "text", "valueType": "text", "reverse": False}
+        operations.append({"op": "core/row-reorder", "mode": "row-based", "sorting": {"criteria": [criterion]}})
+    (tmp_path / "h.json").write_text(json.dumps(operations))
+    config = CleanConfig(
+        openrefine=str(tmp_path / "h.json"),
+        min_chars=5,
+        language={"enabled": False},
+        near_duplicates=NearDuplicateConfig(enabled=False),
+    )
+    kept, rejected = clean_table(documents(), config)
+    assert [row["label"] for row in kept.to_pylist()] == ["Sky" + smile]
+    assert [(row["text"], row["reason"], row["detail"]) for row in rejected.to_pylist()] == [
+        (DOCUMENTS[1][0], "openrefine", "text: half of a surrogate pair at character 42"),
+        (DOCUMENTS[2][0], "openrefine", "label: half of a surrogate pair at character 5"),
+    ][:: -1 if sorted_too else 1]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
+from histories import ALL
 
+from llm_assets.data.openrefine.apply import apply_history
 from llm_assets.data.openrefine.files import read_tables, write_tables
 from llm_assets.data.openrefine.table import concatenate, table_of
+from llm_assets.data.openrefine.values import EvalError, Value
 from llm_assets.errors import UserError
 
 
@@ -48,3 +53,49 @@ def test_bad_tables_are_named(tmp_path):
         "x2": [None],
         "Column": [None],
     }
+
+
+SMILE = "\U0001f600"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_half_of_a_pair_is_written_as_java_writes_it(suffix: str, tmp_path: Path) -> None:
+    """A question mark for each half; two that meet are a character."""
+    cells: list[Value] = [
+        "\ud83d",
+        "a\ude00b\ud83d",
+        "\ud83d\ude00",
+        EvalError("no \ud83d"),
+        "\ude00\ud83d",
+        SMILE,
+        None,
+    ]
+    path = tmp_path / f"t.{suffix}"
+    assert write_tables([table_of({"n": list("1234567"), "\ud83d": cells, "?": ["x"] * 7})], path) == 7
+    back = concatenate(list(read_tables(path))).columns
+    assert list(back) == ["n", "?_", "?"]
+    assert back["?_"] == ["?", "a?b?", SMILE, "no ?", "??", SMILE, None]
+
+
+def test_a_history_that_cuts_a_pair_is_replayed(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"a,b\n{SMILE}x,1\ny,2\n")
+    made = {"op": "core/column-addition", "engineConfig": ALL, "baseColumnName": "a", "columnInsertIndex": 1}
+    history = [
+        made | {"newColumnName": "half", "expression": "value.substring(0, 1)"},
+        made | {"newColumnName": "again", "expression": "cells['half'].value + value.substring(1, 2)"},
+        made | {"newColumnName": "same", "expression": f"cells['again'].value == '{SMILE}'"},
+    ]
+    (tmp_path / "h.json").write_text(json.dumps(history))
+    apply_history(tmp_path / "h.json", tmp_path / "t.csv")
+    assert (
+        tmp_path / "t-refined.csv"
+    ).read_text() == f"a,same,again,half,b\n{SMILE}x,true,{SMILE},?,1\ny,false,y,y,2\n"
+    history = [
+        {"op": "core/multivalued-cell-split", "columnName": "a", "keyColumnName": "b", "mode": "lengths"}
+        | {"fieldLengths": [1, 2]},
+        {"op": "core/multivalued-cell-join", "columnName": "a", "keyColumnName": "b", "separator": ""},
+    ]
+    for some, expected in ((history, f"a,b\n{SMILE}x,1\ny,2\n"), (history[:1], "a,b\n?,1\n?x,\ny,2\n,\n")):
+        (tmp_path / "h.json").write_text(json.dumps(some))
+        apply_history(tmp_path / "h.json", tmp_path / "t.csv")
+        assert (tmp_path / "t-refined.csv").read_text() == expected
