@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from llm_assets.artifacts import REJECTED, Progress, document_schema, rejected_schema
-from llm_assets.data.clean_batch import clean_batch
+from llm_assets.data.clean_batch import Cleaned, clean_batch
 from llm_assets.data.clean_summary import Totals
 from llm_assets.data.config import CleanConfig
 from llm_assets.data.corpus_steps import (
@@ -24,7 +24,7 @@ from llm_assets.data.corpus_steps import (
     label_spellings,
 )
 from llm_assets.data.executor import in_order
-from llm_assets.data.openrefine.documents import STEP, replay_batches
+from llm_assets.data.openrefine.documents import STEP, ReplayAlone, replay_alone, replay_batches
 from llm_assets.data.reread import batches_of
 from llm_assets.data.rows import TableWriter
 from llm_assets.data.sources.read import PROJECT
@@ -49,13 +49,19 @@ def first_pass(
     workers: int,
 ) -> Waiting:
     """The first pass, behind the OpenRefine history where there is one."""
+    clean = partial(clean_batch, config.model_dump_json(), seed)
     if not config.openrefine:
-        return _rows_pass(batches, total, folder, config, seed, rejected, progress, workers)
-    report = Report()
+        return _rows_pass(in_order(clean, batches, workers), total, folder, config, rejected, progress)
+    report, history = Report(), PROJECT / config.openrefine
     # What it removes is written after the rest: when a batch is asked for depends on the number of processes.
     with TableWriter(folder / REJECTED, rejected_schema()) as removed:
-        replayed = replay_batches(batches, PROJECT / config.openrefine, report, removed.write, BATCH_ROWS)
-        waiting = _rows_pass(replayed, total, folder, config, seed, rejected, progress, workers)
+        if replayed := replay_alone(history):
+            work = partial(_replay_and_clean, replayed, clean)
+            cleaned = _without_removed(in_order(work, _placed(batches), workers), report, removed)
+        else:
+            documents = replay_batches(batches, history, report, removed.write, BATCH_ROWS)
+            cleaned = in_order(clean, documents, workers)
+        waiting = _rows_pass(cleaned, total, folder, config, rejected, progress)
     for batch in batches_of(folder / REJECTED):
         rejected.write(batch)
     waiting.reports = {STEP: report, **waiting.reports}
@@ -63,19 +69,43 @@ def first_pass(
     return waiting
 
 
+def _placed(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    start = 0
+    for batch in batches:
+        yield start, batch
+        start += batch.num_rows
+
+
+# What a batch comes to, what the history removed from it, and what that did.
+Replayed = tuple[Cleaned | None, "pa.RecordBatch", Report]
+
+
+def _replay_and_clean(
+    replayed: ReplayAlone, clean: Callable[[pa.RecordBatch], Cleaned], placed: tuple[int, pa.RecordBatch]
+) -> Replayed:
+    kept, gone, report = replayed(*placed)
+    return clean(kept) if kept.num_rows else None, gone, report
+
+
+def _without_removed(done: Iterable[Replayed], report: Report, removed: TableWriter) -> Iterator[Cleaned]:
+    for cleaned, gone, found in done:
+        report.add(found)
+        if gone.num_rows:
+            removed.write(gone)
+        if cleaned is not None:
+            yield cleaned
+
+
 def _rows_pass(
-    batches: Iterable[pa.RecordBatch],
+    cleaned: Iterable[Cleaned],
     total: int,
     folder: Path,
     config: CleanConfig,
-    seed: int,
     rejected: TableWriter,
     progress: Progress,
-    workers: int,
 ) -> Waiting:
     with Waiting(folder, config.near_duplicates) as waiting:
-        work = partial(clean_batch, config.model_dump_json(), seed)
-        for done in in_order(work, batches, workers):
+        for done in cleaned:
             waiting.add(done)
             rejected.write(done.rejected)
             progress(70 * waiting.rows_in / max(total, 1), 100, f"{waiting.rows_in:,} of {total:,} documents")

@@ -196,7 +196,16 @@ ALONE = [
 
 
 @pytest.mark.parametrize(
-    "history", [ALONE, [*ALONE, {"op": "core/fill-down", "engineConfig": ENGINE, "columnName": "id"}]]
+    "history",
+    [
+        ALONE,
+        [*ALONE, {"op": "core/fill-down", "engineConfig": ENGINE, "columnName": "id"}],
+        [
+            *ALONE,
+            {"op": "core/row-removal", "engineConfig": ENGINE | {"facets": [SOME | {"columnName": "cut"}]}},
+            TRANSFORM | {"columnName": "town", "expression": "value.trim()"},
+        ],
+    ],
 )
 def test_rows_are_the_same_for_any_number_of_processes(
     history: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,19 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from llm_assets.data.openrefine.dates import parse_free
-from llm_assets.data.openrefine.evaluate import Expression
-from llm_assets.data.openrefine.facets import Engine, engine_of, evaluate_column
+from llm_assets.data.openrefine.facets import engine_of, evaluate_column
 from llm_assets.data.openrefine.fields import Fields
-from llm_assets.data.openrefine.operation import Needs, Prepared, expression_of, operation
+from llm_assets.data.openrefine.operation import Prepared, expression_of, operation, selecting
 from llm_assets.data.openrefine.table import Bound, Table
 from llm_assets.data.openrefine.values import EvalError, Value, is_data, same, storable, text_of
 
 ON_ERROR = ("keep-original", "set-to-blank", "store-error")
-
-
-def needs(engine: Engine, *expressions: Expression) -> Needs:
-    records = engine.needs_records or any(expression.needs_records for expression in expressions)
-    return "records" if records else "rows"
 
 
 @operation("text-transform")
@@ -49,7 +43,7 @@ def text_transform(fields: Fields) -> Prepared:
                 changed += 1
         return table.with_column(column, cells), changed
 
-    return Prepared(run, needs(engine, expression))
+    return selecting(run, engine, expression)
 
 
 @operation("mass-edit")
@@ -75,7 +69,7 @@ def mass_edit(fields: Fields) -> Prepared:
                 changed += 1
         return table.with_column(column, cells), changed
 
-    return Prepared(run, needs(engine, expression))
+    return selecting(run, engine, expression)
 
 
 def _edit_value(edit: Fields) -> Value:
@@ -107,7 +101,7 @@ def fill_down(fields: Fields) -> Prepared:
                 changed += 1
         return table.with_column(column, cells), changed
 
-    return Prepared(run, needs(engine))
+    return selecting(run, engine)
 
 
 @operation("blank-down")
@@ -131,4 +125,4 @@ def blank_down(fields: Fields) -> Prepared:
             memory["last"] = value
         return table.with_column(column, cells), changed
 
-    return Prepared(run, needs(engine))
+    return selecting(run, engine)

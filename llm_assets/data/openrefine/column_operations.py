@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from llm_assets.data.openrefine.cell_operations import ON_ERROR, needs
+from llm_assets.data.openrefine.cell_operations import ON_ERROR
 from llm_assets.data.openrefine.facets import engine_of, evaluate_column
 from llm_assets.data.openrefine.fields import Fields
 from llm_assets.data.openrefine.java import guessed, java_split
-from llm_assets.data.openrefine.operation import Prepared, expression_of, operation, pattern_of
+from llm_assets.data.openrefine.operation import Prepared, expression_of, operation, pattern_of, selecting
 from llm_assets.data.openrefine.table import Table
 from llm_assets.data.openrefine.text_functions import split_lengths, split_whole
 from llm_assets.data.openrefine.values import EvalError, Value, is_data, storable, text_of
@@ -41,7 +41,7 @@ def addition(fields: Fields) -> Prepared:
         names.insert(index, new)
         return _ordered(table.with_column(new, cells), names), sum(cell is not None for cell in cells)
 
-    return Prepared(run, needs(engine, expression))
+    return selecting(run, engine, expression)
 
 
 @operation("column-rename")
@@ -174,4 +174,4 @@ def split(fields: Fields) -> Prepared:
             columns |= made
         return table.with_columns(columns), len(tuples)
 
-    return Prepared(run, needs(engine), survey)
+    return selecting(run, engine, survey=survey)

@@ -6,15 +6,17 @@ import hashlib
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from llm_assets.data.openrefine.files import arrow_part
 from llm_assets.data.openrefine.halves import without_halves
-from llm_assets.data.openrefine.history import ROW_BY_ROW, Step, read_history, replay
+from llm_assets.data.openrefine.history import ROW_BY_ROW, Step, prepare, read_history, replay
+from llm_assets.data.openrefine.stored_rows import works_alone
 from llm_assets.data.openrefine.table import Table
 from llm_assets.data.openrefine.values import text_of
 from llm_assets.data.steps import SHOWN, Report, rejected_rows, with_column
@@ -58,6 +60,33 @@ def replay_batches(
             yield kept.slice(begin, rows)
     report.rows_in, report.kept = count, count - report.rejected
     report.seconds = sum(step.seconds for step in steps)
+
+
+class ReplayAlone:
+    """(place of the first document, documents) -> (those that stay with their texts and labels, those that go, what
+    happened), by a history of which `works_alone`."""
+
+    def __init__(self, document: list[Any], history: Path) -> None:
+        self._document, self._history, self._steps = document, history, prepare(document)
+
+    def __reduce__(self) -> tuple[type[ReplayAlone], tuple[list[Any], Path]]:
+        return ReplayAlone, (self._document, self._history)
+
+    def __call__(self, start: int, raw: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch, Report]:
+        steps, report = [replace(step, rows_in=start) for step in self._steps], Report()
+        (table,) = replay(steps, [arrow_part(raw.select(COLUMNS), start)])
+        places = np.array(table.origin, dtype=np.int64) - start
+        kept, gone = _taken_back(raw, places, _after(table, self._history), report)
+        report.note(gone)
+        report.rows_in, report.kept, report.rejected = raw.num_rows, kept.num_rows, gone.num_rows
+        report.seconds = sum(step.seconds for step in steps)
+        return kept, gone, report
+
+
+def replay_alone(history: Path) -> ReplayAlone | None:
+    """What replays batches of documents one without the other, in any process; None where the history cannot."""
+    steps = read_history(history, ROW_BY_ROW)
+    return ReplayAlone([step.item for step in steps], history) if works_alone(steps) else None
 
 
 # Raw rows, the places of those that the history leaves, and the texts and labels of these (`_after`).

@@ -37,12 +37,13 @@ NAMES = ("value", "cell", "cells", "row", "rowIndex", "columnName", "true", "fal
 @dataclass(frozen=True)
 class Expression:
     """evaluate: of the bindings. value_only: it reads nothing but `value`, so equal cells have equal results.
-    needs_records: it reads `row.record`, so the whole table must be there."""
+    needs_records: it reads `row.record`, so all of that must be there. needs_place: it may read the row's number."""
 
     source: str
     evaluate: Evaluate
     value_only: bool
     needs_records: bool
+    needs_place: bool
 
 
 def compile_expression(source: str) -> Expression:
@@ -72,6 +73,7 @@ def compile_expression(source: str) -> Expression:
         evaluate,
         value_only=not names & {"cell", "cells", "row", "rowIndex", "record"},
         needs_records="record" in fields | names,
+        needs_place=bool(names & {"row", "rowIndex", "record"}),
     )
 
 

@@ -35,10 +35,6 @@ class Engine:
     facets: tuple[Facet, ...] = ()
     by_record: bool = False
 
-    @property
-    def needs_records(self) -> bool:
-        return self.by_record or any(facet.expression.needs_records for facet in self.facets)
-
     def selected(self, table: Table) -> list[int]:
         """Places of the rows the operation works on, ascending."""
         if not self.facets:

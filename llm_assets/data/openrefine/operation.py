@@ -10,6 +10,7 @@ from typing import Literal
 import regex
 
 from llm_assets.data.openrefine.evaluate import Expression, compile_expression
+from llm_assets.data.openrefine.facets import Engine
 from llm_assets.data.openrefine.fields import Fields
 from llm_assets.data.openrefine.java import Pattern, java_regex
 from llm_assets.data.openrefine.row import Row, in_parts, opened, rows_of
@@ -29,13 +30,14 @@ class Prepared:
 
     run: is given the table in consecutive parts, in order. needs: what no part may cut. survey: is given all parts
     before `run` gets the first. through: works on all parts, instead of `run`, which wait in the folder given, by
-    default TMPDIR.
+    default TMPDIR. needs_place: what becomes of a row may rest on its number.
     """
 
     run: Run | None
     needs: Needs
     survey: Callable[[Table], None] | None = None
     through: Through | None = None
+    needs_place: bool = False
 
 
 Prepare = Callable[[Fields], Prepared]
@@ -54,6 +56,16 @@ def operation(name: str) -> Callable[[Prepare], Prepare]:
         return prepare
 
     return register
+
+
+def selecting(
+    run: Run, engine: Engine, *expressions: Expression, survey: Callable[[Table], None] | None = None
+) -> Prepared:
+    """An operation on the rows that `engine` selects, by these expressions."""
+    read = [*expressions, *(facet.expression for facet in engine.facets)]
+    by_record = engine.by_record or any(expression.needs_records for expression in read)
+    needs_place = any(expression.needs_place for expression in read)
+    return Prepared(run, "records" if by_record else "rows", survey, needs_place=needs_place)
 
 
 def row_by_row(make: Callable[[Table, Iterator[Row]], tuple[list[str], Made]]) -> Prepared:

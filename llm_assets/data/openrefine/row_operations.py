@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from llm_assets.data.openrefine.cell_operations import needs
 from llm_assets.data.openrefine.facets import engine_of
 from llm_assets.data.openrefine.fields import Fields
-from llm_assets.data.openrefine.operation import Prepared, operation
+from llm_assets.data.openrefine.operation import Prepared, operation, selecting
 from llm_assets.data.openrefine.row import Row, table_of_rows
 from llm_assets.data.openrefine.table import Table
 from llm_assets.data.openrefine.values import combination
@@ -24,7 +23,7 @@ def removal(fields: Fields) -> Prepared:
         gone = set(engine.selected(table))
         return table.take([n for n in range(table.rows) if n not in gone]), len(gone)
 
-    return Prepared(run, needs(engine))
+    return selecting(run, engine)
 
 
 @operation("row-keep-matched")
@@ -35,7 +34,7 @@ def keep_matched(fields: Fields) -> Prepared:
         kept = engine.selected(table)
         return table.take(kept), table.rows - len(kept)
 
-    return Prepared(run, needs(engine))
+    return selecting(run, engine)
 
 
 @operation("row-star")
@@ -59,7 +58,7 @@ def _mark(fields: Fields, which: str) -> Prepared:
             marks[place] = mark
         return (replace(table, starred=marks) if which == "starred" else replace(table, flagged=marks)), changed
 
-    return Prepared(run, needs(engine))
+    return selecting(run, engine)
 
 
 @operation("row-duplicate-removal")

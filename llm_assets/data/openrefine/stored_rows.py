@@ -20,12 +20,14 @@ from llm_assets.data.stored import Stored, Storing
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Operations that remember nothing from part to part and keep each row, so that the place of those behind is known.
+# Operations that remember nothing from part to part and keep each row, so that the place of those behind is known, and
+# some more, behind which it is not.
 ALONE = {
     *("text-transform", "mass-edit", "column-addition", "column-rename", "column-removal", "column-multi-removal"),
     *("column-move", "column-move-first", "column-move-last", "column-move-left", "column-move-right"),
     *("column-reorder", "row-star", "row-flag"),
 }
+DROPPING = {"row-removal", "row-keep-matched"}
 
 
 class Replayed(NamedTuple):
@@ -39,7 +41,13 @@ class Replayed(NamedTuple):
 
 def works_alone(steps: Iterable[Step]) -> bool:
     """Whether parts of a table can be worked on one without the other."""
-    return all(step.op.removeprefix("core/") in ALONE and step.prepared.needs == "rows" for step in steps)
+    dropped = False
+    for step in steps:
+        name, prepared = step.op.removeprefix("core/"), step.prepared
+        if prepared.needs != "rows" or name not in ALONE | DROPPING or (dropped and prepared.needs_place):
+            return False
+        dropped = dropped or name in DROPPING
+    return True
 
 
 class Replay:
@@ -61,10 +69,10 @@ class Replay:
 
 def _whole(table: Table) -> tuple[Table, dict[int, str]]:
     """(the rows that have no half of a surrogate pair, `Replayed.halves`): an expression can cut a pair."""
-    _, halves = without_halves(table)
+    mended, halves = without_halves(table)
     if not halves:
-        return table, {}
-    whole = table.take([place for place in range(table.rows) if place not in halves])
+        return mended, {}
+    whole = mended.take([place for place in range(table.rows) if place not in halves])
     return whole, {table.origin[place]: halves[place] for place in sorted(halves)}
 
 

@@ -6,10 +6,14 @@ import json
 import random
 
 import pytest
-from histories import faceted, transform
+from histories import faceted, listed, transform
 
-from llm_assets.data.clean import clean_state, clean_table
+from llm_assets.artifacts import DOCUMENTS as DOCUMENTS_FILE
+from llm_assets.artifacts import REJECTED
+from llm_assets.data import clean_passes
+from llm_assets.data.clean import clean_batches, clean_state, clean_table
 from llm_assets.data.config import CleanConfig, NearDuplicateConfig
+from llm_assets.data.openrefine.documents import replay_alone
 from llm_assets.data.rows import documents_table, text_hash
 from llm_assets.errors import UserError
 
@@ -146,3 +150,51 @@ def test_a_document_in_which_a_pair_is_cut_is_rejected_and_the_others_stay(tmp_p
         (DOCUMENTS[1][0], "openrefine", "text: half of a surrogate pair at character 42"),
         (DOCUMENTS[2][0], "openrefine", "label: half of a surrogate pair at character 5"),
     ][:: -1 if sorted_too else 1]
+
+
+CUT = transform("text", "if(row.index == 5, '\U0001f600'.substring(0, 1), value + row.index)")
+DRAFTS = {"op": "core/row-removal", **listed("label", "d")}
+
+
+@pytest.mark.parametrize(
+    ("operations", "alone"),
+    [
+        ([CUT, DRAFTS, transform("text", "value.toUppercase()")], True),
+        ([DRAFTS, transform("text", "value + cells['label'].value")], True),
+        ([DRAFTS, CUT], False),  # the numbers of the rows that stay are known behind those before
+        ([DRAFTS, {"op": "core/row-removal", **listed("label", "e", expression="row.index")}], False),
+        ([{"op": "core/fill-down", "columnName": "label"}], False),
+        ([{"op": "core/row-removal", **listed("label", "d", mode="record-based")}], False),
+        ([transform("text", "value + row.record.index")], False),
+        ([{"op": "core/column-split", "columnName": "uri", "mode": "separator", "separator": ":"}], False),
+    ],
+)
+def test_the_files_are_the_same_for_any_number_of_processes(operations, alone, tmp_path, monkeypatch) -> None:
+    (tmp_path / "h.json").write_text(json.dumps(operations))
+    assert (replay_alone(tmp_path / "h.json") is not None) == alone
+    if alone:  # nothing is left for one process
+        monkeypatch.setattr(clean_passes, "replay_batches", None)
+    words = ["river", "stone", "market", "window", "letter", "garden", "engine", "bridge"]
+    drawn = random.Random(5)
+    rows = [
+        {"id": text_hash(str(n)), "text": " ".join(drawn.choices(words, k=14)) + f" {n}", "label": drawn.choice("def")}
+        | {"source": f"s{n % 3}", "uri": f"t:{n}", "content_hash": "x", "parents": [], "steps": []}
+        for n in range(200)
+    ]
+    rows[10:40] = [row | {"label": "d"} for row in rows[10:40]]  # all of some batches go
+    config = CleanConfig(
+        openrefine=str(tmp_path / "h.json"),
+        language={"enabled": False},
+        near_duplicates=NearDuplicateConfig(enabled=False),
+    )
+    found = []
+    for workers, size in ((1, 10), (2, 10), (1, 1000)):
+        out = tmp_path / f"{workers}-{size}"
+        out.mkdir()
+        batches = documents_table(rows).to_batches(max_chunksize=size)
+        totals = clean_batches(batches, len(rows), out, config, workers=workers)
+        report = totals.reports["openrefine"]
+        counts = (report.rows_in, report.kept, report.rejected, report.changed, report.change, report.rejects)
+        found.append([(out / name).read_bytes() for name in (DOCUMENTS_FILE, REJECTED)] + [counts])
+    assert found[0] == found[1] == found[2]
+    assert counts[0] == 200 and (counts[2] > 30 or not any(step["op"] == DRAFTS["op"] for step in operations))
