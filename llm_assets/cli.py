@@ -173,7 +173,7 @@ def tidy_table(
     overrides: SetOption = None,
 ) -> None:
     """Standard forms, missing values, repairs and duplicate records of a table, as the recipe's data.table says."""
-    from llm_assets.data.tabular import print_steps, tidy_file
+    from llm_assets.data.tidy_file import print_steps, tidy_file
     from llm_assets.recipe import find_recipe, load_recipe
 
     config = load_recipe(find_recipe(recipe or "demo"), overrides or []).data.table

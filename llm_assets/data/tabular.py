@@ -24,7 +24,6 @@ from llm_assets.data.table_config import TableConfig
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from llm_assets.data.openrefine.table import Table
 
 SHOWN = 12
 ALONE_ROWS = 50_000  # rows that are there before other processes are
@@ -63,7 +62,7 @@ def tidy_table(
         folder = Path(name)
         read = store_table(table, folder / "read.arrow")
         tidied = tidy_rows(read, config, root, folder, workers)
-        rejected = pa.Table.from_batches(list(rejected_batches(read, tidied.gone)), _with_reasons(read.schema))
+        rejected = pa.Table.from_batches(list(rejected_batches(read, tidied.gone)), with_reasons(read.schema))
         return tidied.kept.table(), rejected, tidied.reports
 
 
@@ -141,7 +140,7 @@ def rejected_batches(read: Stored, gone: Stored) -> Iterator[pa.RecordBatch]:
     """The rows that went as they were read, in that order, with `reason` and `detail`."""
     import pyarrow as pa
 
-    schema, ahead = _with_reasons(read.schema), Ahead(gone)
+    schema, ahead = with_reasons(read.schema), Ahead(gone)
     for numbers, batch in read.batches():
         wanted, said = ahead.until(int(numbers[-1]) + 1)
         rows = batch.take(pa.array(wanted - numbers[0]))
@@ -149,77 +148,11 @@ def rejected_batches(read: Stored, gone: Stored) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch([*rows.columns, *reasons], schema=schema)
 
 
-def tidy_file(path: Path, out: Path, rejected: Path | None, config: TableConfig) -> list[StepReport]:
-    """The steps from file to file, for tables larger than memory. Raises UserError where no step is given."""
-    from llm_assets.data.openrefine.files import format_of, make_folder, read_tables, write_tables
-    from llm_assets.data.openrefine.typed import store_parts
-    from llm_assets.errors import UserError
-
-    if config == TableConfig():
-        raise UserError("data.table names no step; give openrefine, standardise, repair or deduplicate")
-    for target in (out, rejected):
-        if target is not None:
-            format_of(target)
-    make_folder(out)
-    with tempfile.TemporaryDirectory(prefix=".tidy-", dir=out.parent) as name:
-        folder = Path(name)
-        with Storing(folder / "refused.arrow", reasons()) as refused:
-            read = store_parts(_whole_parts(read_tables(path), refused), folder, "read")
-        tidied = tidy_rows(read, config, Path.cwd(), folder, refused=refused.stored())
-        write_tables(_parts((batch for _, batch in tidied.kept.batches()), tidied.kept.schema), out)
-        if rejected is not None:
-            write_tables(_parts(rejected_batches(read, tidied.gone), _with_reasons(read.schema)), rejected)
-    return tidied.reports
-
-
-def print_steps(reports: list[StepReport]) -> None:
-    """A line a step, its note, and some of what it changed."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from llm_assets.terminal import console
-
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("step", "rows in", "rows out", "changed", "seconds"):
-        shown.add_column(title, justify="left" if title == "step" else "right")
-    for report in reports:
-        counts = (f"{count:,}" for count in (report.rows_in, report.rows_out, report.changed))
-        shown.add_row(report.step, *counts, f"{report.seconds:.2f}")
-    console.print(shown)
-    for report in reports:
-        if report.note:
-            console.print(Text(f"{report.step}: {report.note}"), soft_wrap=True)
-        for sample in report.samples[:5]:
-            console.print(Text(f"  {sample['what']}: {sample['before']} -> {sample['after']}"), soft_wrap=True)
-
-
-def _with_reasons(schema: pa.Schema) -> pa.Schema:
+def with_reasons(schema: pa.Schema) -> pa.Schema:
+    """The columns of rejected rows."""
     import pyarrow as pa
 
     return schema.append(pa.field("reason", pa.string())).append(pa.field("detail", pa.string()))
-
-
-def _parts(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[Table]:
-    """The batches as cell values; an empty part first, which says what the columns are."""
-    from llm_assets.data.openrefine.files import arrow_part
-    from llm_assets.data.openrefine.table import table_of
-
-    yield table_of({name: [] for name in schema.names})
-    first = 0
-    for batch in batches:
-        yield arrow_part(batch, first)
-        first += batch.num_rows
-
-
-def _whole_parts(parts: Iterator[Table], refused: Storing) -> Iterator[Table]:
-    """The parts; `refused` is told of rows with a text that no file can hold."""
-    from llm_assets.data.openrefine.halves import UNICODE, reject_halves, without_halves
-
-    for part in parts:
-        whole, halves = without_halves(part)
-        places = sorted(halves)
-        reject_halves(refused, UNICODE, [part.origin[place] for place in places], [halves[place] for place in places])
-        yield whole
 
 
 def _without(read: Stored, refused: Stored, out: Path, gone: Storing) -> Stored:

@@ -24,6 +24,7 @@ from llm_assets.data.openrefine.typed import store_parts
 from llm_assets.data.openrefine.values import EvalError
 from llm_assets.data.stored import Ahead, Storing, by_number, store_table
 from llm_assets.data.table_config import TableConfig
+from llm_assets.data.tidy_file import tidy_file
 from llm_assets.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,7 +139,7 @@ def test_memory_does_not_grow_with_the_rows(how: str, tmp_path: Path) -> None:
         from llm_assets.data.sources.config import Files
         from llm_assets.data.sources.read import read_source
         from llm_assets.data.table_config import TableConfig
-        from llm_assets.data.tabular import tidy_file
+        from llm_assets.data.tidy_file import tidy_file
 
         folder, how, rng = Path(sys.argv[1]), sys.argv[2], random.Random(1)
         # What is bounded anyway is small here, so that both sizes reach the bounds.
@@ -271,7 +272,7 @@ def test_a_row_with_half_a_character_is_rejected_and_the_others_stay(tmp_path: P
     path, out, rejected = (tmp_path / name for name in ("t.jsonl", "o.jsonl", "r.jsonl"))
     path.write_text("\n".join(lines))
     config = TableConfig.model_validate({"standardise": [{"column": "a", "kind": "text"}], "deduplicate": {}})
-    (first, *_) = tabular.tidy_file(path, out, rejected, config)
+    (first, *_) = tidy_file(path, out, rejected, config)
     assert first.rows_in == first.rows_out == 4
     assert [json.loads(line)["a"] for line in out.read_text().splitlines()] == [f"x{n} \U0001f600" for n in range(4)]
     assert [json.loads(line) for line in rejected.read_text().splitlines()] == [
@@ -280,7 +281,7 @@ def test_a_row_with_half_a_character_is_rejected_and_the_others_stay(tmp_path: P
     ]
     path.write_text("\n".join([*lines, json.dumps({"\ud800": 1})]))
     with pytest.raises(UserError, match=r"row 7: the column name '\\ud800' has half of a surrogate pair"):
-        tabular.tidy_file(path, out, rejected, config)
+        tidy_file(path, out, rejected, config)
 
 
 @pytest.mark.parametrize(
@@ -320,6 +321,6 @@ def test_rows_wait_beside_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyP
     out = tmp_path / "new" / "o.csv"
     apply_history(tmp_path / "h.json", tmp_path / "t.csv", out)
     assert out.read_text() == "a,a 1,a 2,b\nz,z,,1\nx;y,x,y,2\n"
-    tabular.tidy_file(tmp_path / "t.csv", out, None, TableConfig.model_validate(steps))
+    tidy_file(tmp_path / "t.csv", out, None, TableConfig.model_validate(steps))
     assert out.read_text() == "a,a 1,a 2,b\nz,z,,1\nx;y,x,y,2\n"
     assert [path.name for path in out.parent.iterdir()] == ["o.csv"]
