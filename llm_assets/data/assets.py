@@ -117,7 +117,7 @@ def augmented_documents(job: Job) -> Summary:
     inputs=("augmented_documents",),
     config=("data.balance", "seed"),
     kinds={"python", "parquet"},
-    code_version="3",
+    code_version="4",
     seconds=1,
 )
 def balanced_documents(job: Job) -> Summary:

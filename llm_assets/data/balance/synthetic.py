@@ -1,4 +1,9 @@
-"""SMOTE over any number of rows: their points wait on disk, and are worked on a piece at a time, on all cores."""
+"""SMOTE over any number of rows: their points wait on disk, and are worked on a piece at a time, on all cores.
+
+The neighbours of a row are looked for among at most `TOGETHER` rows of its group that lie where it lies: the group is
+cut in two, and these again, across the direction in which its points differ most (a k-d tree, Bentley 1975, along
+principal directions as in Sproull 1991).
+"""
 
 from __future__ import annotations
 
@@ -22,6 +27,17 @@ TOGETHER = 20_000  # rows of a group among which neighbours are looked for: a li
 MADE = 50_000  # points that are made together
 
 
+class Points(NamedTuple):
+    """path: a file of float64 of this shape, one row behind the other."""
+
+    path: Path
+    shape: tuple[int, int]
+
+    def at(self, places: np.ndarray) -> np.ndarray:
+        """float64 [places, shape[1]]; nothing of the file stays mapped."""
+        return np.asarray(np.memmap(self.path, dtype=np.float64, mode="r", shape=self.shape)[places])
+
+
 class Piece(NamedTuple):
     """places: int64, ascending, points of one group; points: how many are made between them; seed: of the draw."""
 
@@ -42,32 +58,28 @@ def synthetic_rows(
     """For each synthetic point (the row nearest to it int64, the second nearest or the same int64, the share of the
     first float64), as many of each group as `more` says.
 
-    groups: ascending row numbers. A group of more than `TOGETHER` rows is cut into random parts that are about equal;
-    points lie between rows of a part. The same for any number of workers.
+    groups: ascending row numbers. Points lie between rows of one part of a group. The same for any number of workers.
     """
     numbers = np.sort(np.concatenate([groups[name] for name in more]))
     with tempfile.TemporaryDirectory(prefix="llm-assets-smote-") as folder:
         path = Path(folder) / "points"
         width = _write_points(documents, numbers, features, path, workers)
-        work = partial(points_between, path=path, shape=(len(numbers), width), neighbours=neighbours)
+        points = Points(path, (len(numbers), width))
+        work = partial(points_between, points=points, neighbours=neighbours)
         every = (
             piece
             for name, count in more.items()
-            for piece in pieces(np.searchsorted(numbers, groups[name]), count, seed)
+            for piece in pieces(points, np.searchsorted(numbers, groups[name]), count, seed)
         )
         found = list(in_order(work, every, workers))
     first, second, share = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return numbers[first], numbers[second], share
 
 
-def pieces(places: np.ndarray, count: int, seed: int) -> Iterator[Piece]:
+def pieces(points: Points, places: np.ndarray, count: int, seed: int) -> Iterator[Piece]:
     """What is done together for the points of one group, of which `count` more are to be made."""
-    parts = [places]
-    if len(places) > TOGETHER:
-        drawn = np.random.default_rng(seed).permutation(places)
-        parts = [np.sort(part) for part in np.array_split(drawn, -(-len(places) // TOGETHER))]
     end = number = 0
-    for part in parts:
+    for part in near_parts(points, places):
         begin, end = end, end + len(part)
         own = count * end // len(places) - count * begin // len(places)
         for first in range(0, own, MADE):
@@ -75,13 +87,36 @@ def pieces(places: np.ndarray, count: int, seed: int) -> Iterator[Piece]:
             number += 1
 
 
-def points_between(
-    piece: Piece, path: Path, shape: tuple[int, int], neighbours: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The two places nearest to each point that is made, and the share of the first. path: float64 of this shape."""
-    real = np.memmap(path, dtype=np.float64, mode="r", shape=shape)[piece.places]
+def near_parts(points: Points, places: np.ndarray) -> Iterator[np.ndarray]:
+    """`places` (ascending) in parts of at most `TOGETHER`, about equal in size, of points that lie near each other."""
+    if len(places) <= TOGETHER:
+        yield places
+        return
+    for half in _halves(points, places):
+        yield from near_parts(points, half)
+
+
+def _halves(points: Points, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two numbers a place are held, and as many points as a part may have."""
+    from threadpoolctl import threadpool_limits
+
+    parts = -(-len(places) // TOGETHER)
+    with threadpool_limits(1):
+        sample = points.at(places[::parts])
+        sample -= sample.mean(axis=0)
+        direction = np.linalg.eigh(sample.T @ sample)[1][:, -1]
+        blocks = (places[first : first + TOGETHER] for first in range(0, len(places), TOGETHER))
+        along = np.concatenate([points.at(block) @ direction for block in blocks])
+    order = np.argsort(along, kind="stable")
+    middle = len(places) * (parts // 2) // parts
+    return places[np.sort(order[:middle])], places[np.sort(order[middle:])]
+
+
+def points_between(piece: Piece, points: Points, neighbours: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two places nearest to each point that is made, and the share of the first."""
+    real = points.at(piece.places)
     here = len(real)
-    with_another = np.concatenate([real, np.zeros((1, shape[1]))])  # SMOTE wants two classes
+    with_another = np.concatenate([real, np.zeros((1, real.shape[1]))])  # SMOTE wants two classes
     labels = ["here"] * here + ["other"]
     made, _ = smote_features(with_another, labels, {"here": here + piece.points}, neighbours, piece.seed)
     first, second, share = nearest_two(real, made[here + 1 :])
