@@ -19,6 +19,7 @@ from llm_assets.artifacts import (
     rejected_schema,
 )
 from llm_assets.data.erasure import load_erased
+from llm_assets.data.labels import bounded
 from llm_assets.data.rows import RepeatedIds, TableWriter
 from llm_assets.data.sources.config import Source
 from llm_assets.data.sources.found import Batch
@@ -86,6 +87,7 @@ def acquire_documents(
             documents.write(batch.documents)
             rejected.write(batch.rejected)
             labels.update(value_counts(batch.documents, "label"))
+            bounded(labels, "data.sources, label_column")
             picture.look(batch)
     return _summary(counts, labels, picture, started, time.perf_counter() - begun)
 

@@ -17,6 +17,7 @@ from llm_assets.data.config import CleanConfig
 from llm_assets.data.corpus_steps import (
     Rejects,
     Relabelled,
+    Respelled,
     decontamination,
     duplicates,
     label_errors,
@@ -123,12 +124,12 @@ def second_pass(
 ) -> Totals:
     """Judge over all documents, then run what was found over them, batch by batch."""
     totals, narrow, relabelled = Totals(waiting.rows_in, waiting.reports), waiting.narrow(), Relabelled()
-    spelled = Relabelled()
+    spelled = Respelled({}, 0)
     if config.labels.merge != "none":
-        narrow, totals.label_merges = _timed(totals, "labels", lambda: label_spellings(narrow, spelled, config.labels))
+        narrow, spelled, totals.label_merges = _timed(totals, "labels", lambda: label_spellings(narrow, config.labels))
         report_labels = totals.reports["labels"]
         report_labels.rows_in = report_labels.kept = narrow.num_rows
-        report_labels.changed = len(spelled.labels)
+        report_labels.changed = spelled.rows
 
     def report(done: float, total: float, note: str = "") -> None:
         progress(70 + 20 * done / total, 100, note)
@@ -159,8 +160,7 @@ def second_pass(
     for batch in waiting.batches():
         numbers = np.arange(first, first + batch.num_rows)
         first += batch.num_rows
-        for labels in (spelled, relabelled):
-            batch = labels.apply(batch, int(numbers[0]) if len(numbers) else 0)
+        batch = relabelled.apply(spelled.apply(batch), int(numbers[0]) if len(numbers) else 0)
         kept, gone = batch, []
         for found in judged:
             kept, rejects = _run(found.step(numbers), kept, totals)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_assets.artifacts import SPLITS, Summary
+from llm_assets.data.labels import bounded
 from llm_assets.data.steps import Report
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Totals:
         self.with_summary += kept.num_rows - kept["summary"].null_count
         self.splits.update(kept["split"].to_pylist())
         self.labels.update(kept["label"].to_pylist())
+        bounded(self.labels, "cleaned documents")
         self.places.append(_places(kept))
 
     def reasons(self) -> Counter[str]:

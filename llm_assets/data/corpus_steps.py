@@ -6,7 +6,7 @@ like any other, which are then run over the documents, batch by batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,8 +21,9 @@ from llm_assets.data.contamination import contaminated
 from llm_assets.data.decontaminate import REASON, said
 from llm_assets.data.dedup import REASONS, DuplicateRows
 from llm_assets.data.evaluation_texts import evaluation_ngrams
+from llm_assets.data.labels import STEP, merge_labels
 from llm_assets.data.sources.feedback import FEEDBACK
-from llm_assets.data.steps import SHOWN, Outcome, Step, with_column
+from llm_assets.data.steps import SHOWN, Outcome, Step, appended, with_column
 from llm_assets.data.table_config import LabelsConfig
 from llm_assets.data.waiting import Waiting
 
@@ -55,6 +56,27 @@ class Relabelled:
             steps[row] = [*(steps[row] or []), step]
         batch = with_column(batch, "label", pa.array(labels, pa.string()))
         return with_column(batch, "steps", pa.array(steps, pa.list_(pa.string())))
+
+
+@dataclass(frozen=True)
+class Respelled:
+    """label: its spelling -> what it becomes; rows: how many do."""
+
+    heads: Mapping[str, str]
+    rows: int
+
+    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """`batch` with one spelling a label."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        old, new = (pa.array(side, pa.string()) for side in (self.heads.keys(), self.heads.values()))
+        place = pc.index_in(batch["label"], value_set=old)
+        changed = place.is_valid().to_numpy(zero_copy_only=False)
+        if not changed.any():
+            return batch
+        batch = with_column(batch, "label", pc.coalesce(new.take(place), batch["label"]))
+        return with_column(batch, "steps", appended(batch["steps"], changed, STEP))
 
 
 @dataclass
@@ -117,19 +139,12 @@ def _said(found: DuplicateRows, like: pa.Array, taken: set[int], number: int) ->
     return REASONS[found.reason[number]], detail + ("; its label was taken over" if number in taken else "")
 
 
-def label_spellings(narrow: pa.Table, spelled: Relabelled, config: LabelsConfig) -> tuple[pa.Table, dict[str, float]]:
-    """(narrow with one spelling a label, "old → new" to rows); the rows that change are put into `spelled`."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from llm_assets.data.labels import STEP, merge_labels
-
+def label_spellings(narrow: pa.Table, config: LabelsConfig) -> tuple[pa.Table, Respelled, dict[str, float]]:
+    """(narrow with one spelling a label, what gives it to the documents, "old → new" to rows)."""
     merged, merges = merge_labels(narrow, config)
-    changed = np.flatnonzero(pc.fill_null(pc.not_equal(narrow["label"], merged["label"]), False).to_numpy())
-    new = merged["label"].take(pa.array(changed)).to_pylist()
-    spelled.labels.update({row: (label, STEP) for row, label in zip(changed.tolist(), new, strict=True)})
+    heads = {old: merge.label for merge in merges for old in merge.spellings}
     shown = {f"{old} → {merge.label}": float(rows) for merge in merges for old, rows in merge.spellings.items()}
-    return merged, shown
+    return merged, Respelled(heads, sum(merge.rows for merge in merges)), shown
 
 
 def label_errors(

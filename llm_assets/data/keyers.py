@@ -76,21 +76,24 @@ def clusters_by_distance(
     from rapidfuzz.distance import Levenshtein
 
     texts = {value: " ".join(plain(value).split()) for value in counts}
-    blocks: dict[str, list[str]] = defaultdict(list)
-    order = sorted(counts, key=lambda value: (-counts[value], value))
+    texts = {value: text for value, text in texts.items() if len(text) >= min_length}
+    blocks: dict[tuple[str, str, int], list[str]] = defaultdict(list)
+    order = sorted(texts, key=lambda value: (-counts[value], value))
     for value in order:
-        for gram in _grams(texts[value], block):
-            blocks[gram].append(value)
+        text = texts[value]
+        for gram in _grams(text, block):
+            blocks[gram, _digits(text), len(text)].append(value)
     head: dict[str, str] = {}
     for value in order:
-        if value in head or len(texts[value]) < min_length:
+        if value in head:
             continue
         head[value] = value
-        near = dict.fromkeys(other for gram in sorted(_grams(texts[value], block)) for other in blocks[gram])
+        text = texts[value]
+        digits, lengths = _digits(text), range(len(text) - radius, len(text) + radius + 1)
+        places = ((gram, digits, length) for gram in sorted(_grams(text, block)) for length in lengths)
+        near = dict.fromkeys(other for place in places for other in blocks.get(place, ()))
         for other in near:
-            if other in head or len(texts[other]) < min_length or _digits(texts[other]) != _digits(texts[value]):
-                continue
-            if Levenshtein.distance(texts[value], texts[other], score_cutoff=radius) <= radius:
+            if other not in head and Levenshtein.distance(text, texts[other], score_cutoff=radius) <= radius:
                 head[other] = value
     groups: dict[str, list[str]] = defaultdict(list)
     for value, first in head.items():

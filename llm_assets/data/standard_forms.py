@@ -16,7 +16,7 @@ import numpy as np
 
 from llm_assets.data.coded import coded
 from llm_assets.data.executor import InOrder
-from llm_assets.data.labels import label_merges
+from llm_assets.data.labels import bounded, label_merges
 from llm_assets.data.readings import date_readings, number_readings
 from llm_assets.data.remembered import remembered
 from llm_assets.data.table_config import ColumnPolicy
@@ -127,8 +127,9 @@ def as_texts(cells: pa.Array) -> pa.Array:
 def survey(column: Column, policy: ColumnPolicy, folder: Path, each: InOrder) -> Standard:
     """How `column` is to be read, and what its missing cells become. Batches are looked at by `each`.
 
-    Held in memory: of labels the distinct ones; for `missing: median` eight bytes a row, for `mode` twelve and sixteen
-    a distinct value, which wait in `folder`; otherwise counts.
+    Held in memory: of labels that are merged the distinct ones, which are bounded; for `missing: median` eight bytes a
+    row, for `mode` twelve and sixteen a distinct value, which wait in `folder`; otherwise counts. Raises UserError for
+    too many labels.
     """
     found = Standard(policy)
     if policy.kind == "label":
@@ -155,11 +156,14 @@ def _counted(texts: pa.Array) -> Iterator[tuple[str, int]]:
 
 
 def _labels(column: Column, standard: Standard, each: InOrder) -> Standard:
-    counts: dict[str, int] = {}
+    policy, counts = standard.policy, dict[str, int]()
+    if policy.labels.merge == "none":
+        return standard
     for found in each(partial(_label_counts, Forms(standard)), column()):
         for text, count in found.items():
             counts[text] = counts.get(text, 0) + count
-    merges = label_merges(counts, standard.policy.labels)
+        bounded(counts, f"column {policy.column!r} of kind label")
+    merges = label_merges(counts, policy.labels)
     heads = {spelling: merge.label for merge in merges for spelling in merge.spellings}
     decided = f"{len(heads)} spellings merged into {len(merges)} labels" if merges else ""
     return replace(standard, heads=heads, decided=decided)

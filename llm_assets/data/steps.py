@@ -91,7 +91,7 @@ def run_step(step: Step, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.Reco
             first = int(changed.argmax())
             report.change = _around(before[first].as_py(), outcome.text[first].as_py())
             batch = with_column(batch, "text", outcome.text)
-            batch = with_column(batch, "steps", _appended(batch["steps"], changed, step.name))
+            batch = with_column(batch, "steps", appended(batch["steps"], changed, step.name))
     if outcome.reason is None or outcome.reason.null_count == batch.num_rows:
         kept, rejected = batch, rejected_rows(batch.slice(0, 0), pa.nulls(0, pa.string()), pa.nulls(0, pa.string()))
     else:
@@ -166,7 +166,7 @@ def map_where(texts: pa.Array, where: pa.Array | np.ndarray, change: Callable[[s
     return pc.replace_with_mask(texts, mask, pa.array([change(text) for text in chosen.to_pylist()], pa.string()))
 
 
-def _appended(steps: pa.Array, changed: np.ndarray, name: str) -> pa.Array:
+def appended(steps: pa.Array, changed: np.ndarray, name: str) -> pa.Array:
     """The list column `steps` with `name` behind the others in the rows that changed."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -15,7 +15,7 @@ class LabelsConfig(Section):
     merge: Literal["none", "fingerprint", "levenshtein"] = Field(
         default="none",
         description="fingerprint: labels equal up to case, accents, punctuation and order of words become the most "
-        "frequent spelling; levenshtein: labels a few edits apart too, never where a digit differs",
+        "frequent spelling; levenshtein: those a few edits apart too (of 20,000 at most), never where a digit differs",
     )
     radius: int = Field(default=1, ge=1, le=3, description="edits between two spellings of one label (levenshtein)")
 

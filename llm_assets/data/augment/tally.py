@@ -12,6 +12,7 @@ import numpy as np
 from llm_assets.artifacts import Summary
 from llm_assets.data.augment.made import Made
 from llm_assets.data.augment.survey import Survey
+from llm_assets.data.labels import bounded
 from llm_assets.data.rows import id_key
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Tally:
         self._parents.append(np.array(parents, dtype=np.uint64).reshape(-1, 3))
         self.operations.update(steps[-1] for steps in rows["steps"].to_pylist())
         self.labels.update(str(label) for label in rows["label"].to_pylist())
+        bounded(self.labels, "augmented documents")
         self.rejected += made.rejected.num_rows
         self.counts.update(COUNTED[reason] for reason in made.rejected["reason"].to_pylist())
         self.counts.update({f"made_{name}": count for name, count in made.made.items()})

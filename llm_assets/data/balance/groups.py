@@ -9,6 +9,7 @@ import numpy as np
 
 from llm_assets.data.balance.config import Balance, NoBalance
 from llm_assets.data.balance.topics import discover_topics
+from llm_assets.data.labels import bounded
 from llm_assets.data.reread import batches_of
 
 if TYPE_CHECKING:
@@ -37,12 +38,16 @@ class Groups:
 
 
 def find_groups(documents: Documents, config: Balance, seed: int = 0) -> Groups:
-    """Labels, or topics where the recipe or a lack of labels says so. A scan of two columns, and one of the texts."""
+    """Labels, or topics where the recipe or a lack of labels says so. A scan of two columns, and one of the texts.
+
+    Raises UserError for too many labels.
+    """
     places: dict[str, int] = {}
     codes, weights = [np.empty(0, np.int32)], [np.empty(0)]
     for batch in batches_of(documents, ["label", "weight"]):
         labels = batch["label"].to_pylist()
         found = [-1 if label is None else places.setdefault(label, len(places)) for label in labels]
+        bounded(places, "documents to balance")
         codes.append(np.array(found, dtype=np.int32))
         weights.append(batch["weight"].fill_null(1.0).to_numpy(zero_copy_only=False).astype(np.float64))
     of_labels = Groups("label", list(places), np.concatenate(codes), np.concatenate(weights))
