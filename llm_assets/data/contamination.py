@@ -17,6 +17,7 @@ import numpy as np
 
 from llm_assets.data.config import DecontaminateConfig
 from llm_assets.data.decontaminate import MOST, contained, index_of, overlap, pairs_of, runs
+from llm_assets.data.evaluation_families import Families
 from llm_assets.data.evaluation_texts import Evaluation, looked_up, ngrams_of, rarest_ngrams
 
 if TYPE_CHECKING:
@@ -58,15 +59,15 @@ Held = Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 def _in_memory(rows: Rows, evaluation: Evaluation, config: DecontaminateConfig, *_: object) -> Held:
-    index = index_of(rarest_ngrams(evaluation, config.threshold))
+    index, families = index_of(rarest_ngrams(evaluation, config.threshold)), Families(evaluation)
     for numbers, texts in rows():
-        yield numbers, *contained(texts, evaluation, index, config)
+        yield numbers, *contained(texts, evaluation, families, index, config)
 
 
 def _joined(
     rows: Rows, evaluation: Evaluation, config: DecontaminateConfig, folder: Path, most: int, entries: int
 ) -> Held:
-    """(numbers, share, best) of rows that share an n-gram with an evaluation text."""
+    """(numbers, share, best) of rows that share an n-gram with an evaluation text; of all where there are families."""
     ranges = -(-2 * entries // most)
     counts = np.zeros(_write_ranges(rows, evaluation, config, folder, ranges), dtype=np.int64)  # pairs of each row
     with (folder / "pairs").open("wb") as out:
@@ -78,12 +79,12 @@ def _joined(
     part_of = (np.cumsum(counts) - counts) // max(most // 2, 1)
     for pairs in _read(folder / "pairs", PAIR, most):
         _spill(folder, "part", part_of[(pairs >> np.uint64(32)).astype(np.int64)], pairs)
-    paired = _Pairs(folder, part_of)
+    paired, families = _Pairs(folder, part_of), Families(evaluation)
     for numbers, texts in rows():
-        some = np.flatnonzero(counts[numbers])
+        some = np.arange(len(numbers)) if len(families) else np.flatnonzero(counts[numbers])
         if len(some):
             values, offsets = ngrams_of(texts.take(some), config.ngram)
-            yield numbers[some], *overlap(values, offsets, evaluation, paired.of(numbers[some]))
+            yield numbers[some], *overlap(values, offsets, evaluation, families, paired.of(numbers[some]))
 
 
 def _write_ranges(rows: Rows, evaluation: Evaluation, config: DecontaminateConfig, folder: Path, ranges: int) -> int:

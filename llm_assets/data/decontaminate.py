@@ -1,7 +1,7 @@
 """Training texts that hold what a model will be evaluated on: found by the n-grams they share with evaluation texts.
 
 What is looked up of an evaluation text (`evaluation_texts.py`) says with which it has to be compared; the share is then
-counted over all its n-grams.
+counted over all its n-grams. With those made alike it is compared at once (`evaluation_families.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm_assets.data.config import DecontaminateConfig
+from llm_assets.data.evaluation_families import Families
 from llm_assets.data.evaluation_texts import Evaluation, ngrams_of, rarest_ngrams
 from llm_assets.data.steps import Outcome, Step
 
@@ -67,20 +68,21 @@ def pairs_of(values: np.ndarray, rows: np.ndarray, index: Index, most: int = MOS
 
 
 def overlap(
-    values: np.ndarray, offsets: np.ndarray, evaluation: Evaluation, pairs: Iterable[np.ndarray]
+    values: np.ndarray, offsets: np.ndarray, evaluation: Evaluation, families: Families, pairs: Iterable[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each text (the largest share of one evaluation text's n-grams that it holds, the first such text or -1).
 
     values, offsets: as of `ngrams_of`; pairs: as of `pairs_of`, which evaluation texts are compared with which text.
     """
-    share, best = np.zeros(len(offsets) - 1), np.full(len(offsets) - 1, -1)
+    share, best = families.shares(values, offsets)
     for some in pairs:
         rows, owners = (some >> np.uint64(32)).astype(np.int64), (some & np.uint64(2**32 - 1)).astype(np.int64)
         for begin, end in runs(rows):
             row = int(rows[begin])
             mine = values[offsets[row] : offsets[row + 1]]
             for first in range(begin, end, COMPARED):
-                part, of = _shares(mine, evaluation, owners[first : min(first + COMPARED, end)])
+                of = owners[first : min(first + COMPARED, end)]
+                part = _shares(mine, evaluation, of)
                 most = part.max()
                 place = int(of[part == most].min())
                 if (most, -place) > (share[row], -best[row] if best[row] >= 0 else -np.inf):
@@ -88,19 +90,14 @@ def overlap(
     return share, best
 
 
-def _shares(mine: np.ndarray, evaluation: Evaluation, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(the share of the n-grams of each evaluation text that are in `mine` (sorted) float64, the texts): of a family
-    of the common ones of its shortest text."""
-    texts = owners.copy()
-    families = owners >= evaluation.texts
-    texts[families] = evaluation.heads[owners[families] - evaluation.texts]
+def _shares(mine: np.ndarray, evaluation: Evaluation, texts: np.ndarray) -> np.ndarray:
+    """The share of the n-grams of each evaluation text that are in `mine` (sorted): float64."""
     theirs = [evaluation.ngrams(text, text + 1) for text in texts.tolist()]
     every = np.concatenate(theirs)
     held = mine[np.minimum(np.searchsorted(mine, every), len(mine) - 1)] == every
     sizes = np.array([len(grams) for grams in theirs])
-    if families.any():
-        held &= ~np.repeat(families, sizes) | evaluation.is_common(every)
-    return np.add.reduceat(held, np.cumsum(sizes) - sizes, dtype=np.int64) / sizes, texts
+    shares: np.ndarray = np.add.reduceat(held, np.cumsum(sizes) - sizes, dtype=np.int64) / sizes
+    return shares
 
 
 def runs(values: np.ndarray) -> list[tuple[int, int]]:
@@ -111,13 +108,13 @@ def runs(values: np.ndarray) -> list[tuple[int, int]]:
 
 def decontaminate_step(evaluation: Evaluation, config: DecontaminateConfig) -> Step:
     """Rejects train rows that hold at least `threshold` of the n-grams of one evaluation text."""
-    index = index_of(rarest_ngrams(evaluation, config.threshold))
+    index, families = index_of(rarest_ngrams(evaluation, config.threshold)), Families(evaluation)
 
     def run(batch: pa.RecordBatch) -> Outcome:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        share, owner = contained(batch["text"], evaluation, index, config)
+        share, owner = contained(batch["text"], evaluation, families, index, config)
         train = pc.fill_null(pc.equal(batch["split"], "train"), False).to_numpy(zero_copy_only=False)
         found = train & (owner >= 0) & (share >= config.threshold)
         detail = [
@@ -131,12 +128,12 @@ def decontaminate_step(evaluation: Evaluation, config: DecontaminateConfig) -> S
 
 
 def contained(
-    texts: pa.Array, evaluation: Evaluation, index: Index, config: DecontaminateConfig
+    texts: pa.Array, evaluation: Evaluation, families: Families, index: Index, config: DecontaminateConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """As of `overlap`, where that is `threshold` or more; less may be less than there is."""
     values, offsets = ngrams_of(texts, config.ngram)
     rows = np.repeat(np.arange(len(texts)), np.diff(offsets))
-    return overlap(values, offsets, evaluation, pairs_of(values, rows, index))
+    return overlap(values, offsets, evaluation, families, pairs_of(values, rows, index))
 
 
 def said(names: pa.Array, config: DecontaminateConfig, share: float, owner: int) -> str:

@@ -5,9 +5,9 @@ prefixes of Chaudhuri et al. 2006). So only the rarest of each evaluation text a
 the rest would not and is never led astray by what all texts have.
 
 Where evaluation texts are made alike (one template, one boilerplate), the rarest are not rare enough. Texts with the
-same common n-grams form a family, and are looked up by these once for all of them: of those with which a text shares
-nothing else it holds most of the shortest, and no more. So a train text is compared with those that it shares a rare
-n-gram with, of which there are few for each, and with one of each family.
+same common n-grams form a family: of those with which a train text shares nothing else it holds most of the shortest,
+and no more. So a train text is compared with those that it shares a rare n-gram with, of which there are few for each,
+and with all families at once (`evaluation_families.py`).
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ class Evaluation:
 
     grams: hashes of the n-grams of each text in turn, sorted, as bytes of uint64; offsets: where each text begins,
     int64 [texts + 1]; names: what a rejection calls each, strings; common: how often n-grams are there, by the first
-    COMMON_BITS of their hash, uint32. often: the common n-grams, sorted, uint64; family: the family of each text,
-    int64, -1 for one without any; heads: the shortest text of each family, of several the first, int64. A family is
-    looked up, and compared, as a text behind the others that has the common n-grams alone.
+    COMMON_BITS of their hash, uint32. often: the common n-grams, sorted, uint64; heads: the shortest text of each
+    family, of several the first, int64.
     """
 
     grams: BinaryIO
@@ -45,7 +44,6 @@ class Evaluation:
     names: pa.Array
     common: np.ndarray
     often: np.ndarray
-    family: np.ndarray
     heads: np.ndarray
 
     @property
@@ -86,10 +84,9 @@ def evaluation_ngrams(batches: Iterable[pa.RecordBatch], ngram: int, grams: Bina
         names.append(batch["id"])
     none = np.zeros(0, dtype=np.int64)
     every = pa.concat_arrays(names)
-    found = Evaluation(grams, np.cumsum(np.concatenate(totals)), every, common, none.astype(np.uint64), none, none)
+    found = Evaluation(grams, np.cumsum(np.concatenate(totals)), every, common, none.astype(np.uint64), none)
     found = replace(found, often=_common_ngrams(found))
-    family, heads = _families(found)
-    return replace(found, family=family, heads=heads)
+    return replace(found, heads=_heads(found))
 
 
 def _common_ngrams(evaluation: Evaluation) -> np.ndarray:
@@ -104,8 +101,8 @@ def _common_ngrams(evaluation: Evaluation) -> np.ndarray:
     return hashes[counts >= least]
 
 
-def _families(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
-    """(family, heads): texts of a family have as many common n-grams, and the same sum of their hashes."""
+def _heads(evaluation: Evaluation) -> np.ndarray:
+    """Texts of a family have as many common n-grams, and the same sum of their hashes."""
     sums = np.zeros(evaluation.texts, dtype=np.uint64)
     counts = np.zeros(evaluation.texts, dtype=np.int64)
     for first, end, values, owners in _blocks(evaluation) if len(evaluation.often) else ():
@@ -116,9 +113,7 @@ def _families(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
     order = some[np.lexsort((some, np.diff(evaluation.offsets)[some], counts[some], sums[some]))]
     other = np.ones(len(order), dtype=bool)
     other[1:] = (sums[order[1:]] != sums[order[:-1]]) | (counts[order[1:]] != counts[order[:-1]])
-    family = np.full(evaluation.texts, -1, dtype=np.int64)
-    family[order] = np.cumsum(other) - 1
-    return family, order[other]
+    return order[other]
 
 
 def _blocks(evaluation: Evaluation) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
@@ -147,27 +142,15 @@ def looked_up(evaluation: Evaluation, threshold: float) -> np.ndarray:
 
 
 def rarest_ngrams(evaluation: Evaluation, threshold: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(hashes uint64, the text or family of each uint32) of what is to be looked up, block by block."""
+    """(hashes uint64, the text of each uint32) of what is to be looked up, block by block; no common n-grams."""
     wanted = looked_up(evaluation, threshold)
-    rare = np.zeros(evaluation.texts, dtype=np.int64)
-    for first, end, values, owners in _blocks(evaluation):
-        rare[first:end] = np.bincount(owners[~evaluation.is_common(values)] - first, minlength=end - first)
-    # The common n-grams of a family are ordered alike in all its texts, so who needs most of them needs all others'.
-    depth = np.zeros(len(evaluation.heads) + 1, dtype=np.int64)  # the last is of texts without a family
-    members = np.flatnonzero(evaluation.family >= 0)
-    np.maximum.at(depth, evaluation.family[members], (wanted - rare)[members])
-    of_head = np.full(evaluation.texts, -1, dtype=np.int64)
-    of_head[evaluation.heads] = np.arange(len(evaluation.heads))
-    for first, _, values, owners in _blocks(evaluation):
-        rank = evaluation.is_common(values).astype(np.int64) << 32 | evaluation.common[_slots(values)]
-        order = np.argsort(owners << 33 | rank, kind="stable")  # owners stay in order
-        begins = evaluation.offsets[owners] - evaluation.offsets[first]
-        place = np.arange(len(values)) - begins
-        chosen = place < np.minimum(wanted, rare)[owners]
-        head = of_head[owners]
-        shared = (place >= rare[owners]) & (place < rare[owners] + depth[head])
-        found = np.concatenate([owners[chosen], head[shared] + evaluation.texts])
-        yield values[np.concatenate([order[chosen], order[shared]])], found.astype(np.uint32)
+    for _, _, values, owners in _blocks(evaluation):
+        rare = ~evaluation.is_common(values)
+        values, owners = values[rare], owners[rare]
+        order = np.argsort(owners << 32 | evaluation.common[_slots(values)], kind="stable")  # owners stay in order
+        place = np.arange(len(values)) - np.searchsorted(owners, owners)
+        chosen = place < wanted[owners]
+        yield values[order[chosen]], owners[chosen].astype(np.uint32)
 
 
 def _slots(values: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
 import tempfile
@@ -16,7 +17,7 @@ from document_tables import captions, of_texts, table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llm_assets.data import contamination, corpus_steps, decontaminate, evaluation_texts
+from llm_assets.data import contamination, corpus_steps, decontaminate, evaluation_families, evaluation_texts
 from llm_assets.data.clean import clean_batches, clean_table
 from llm_assets.data.config import CleanConfig, DecontaminateConfig
 from llm_assets.data.contamination import contaminated
@@ -124,6 +125,77 @@ def test_texts_of_one_template_are_told_apart(data: st.DataObject, threshold: fl
     assert dict(zip(found.rows.tolist(), zip(found.shares, found.owners, strict=True), strict=True)) == expected
 
 
+@QUICK
+@given(st.data(), st.sampled_from([0.2, 0.5, 0.7]), st.sampled_from([1, 7, 2**20]), st.sampled_from([1, 20, 2**20]))
+def test_texts_of_different_parts_of_one_are_told_apart(
+    data: st.DataObject, threshold: float, most: int, together: int
+) -> None:
+    """Each text has some parts of one text, in their order, and words of its own; whatever is held together."""
+    parts = [" ".join(f"p{part}w{word}" for word in range(4)) for part in range(5)]
+
+    def some() -> str:
+        chosen = data.draw(st.sets(st.integers(0, 4), min_size=1))
+        return " ".join([parts[part] for part in sorted(chosen)] + [f"own{data.draw(st.integers(0, 9))}"])
+
+    held, texts = [some() for _ in range(12)], [some() for _ in range(8)]
+    expected = {}
+    for row, text in enumerate(texts):
+        shares = [len(grams(text, 2) & theirs) / len(theirs) for theirs in (grams(other, 2) for other in held)]
+        if max(shares) >= threshold:
+            expected[row] = (max(shares), shares.index(max(shares)))
+    config = DecontaminateConfig(ngram=2, threshold=threshold)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(contamination, "BITMAP_BITS", 12)
+        patched.setattr(evaluation_texts, "COMMON", 3)
+        patched.setattr(evaluation_families, "MOST", together)
+        evaluation = evaluation_ngrams(of_texts(held).to_batches(), 2)
+        rows = [(np.arange(len(texts)), pa.array(texts))]
+        found = contaminated(lambda: rows, evaluation, config, Path(folder), most)
+    assert dict(zip(found.rows.tolist(), zip(found.shares, found.owners, strict=True), strict=True)) == expected
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7])
+def test_texts_of_different_parts_of_one_are_not_compared_in_pairs(
+    threshold: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worst case: each text has ten of twenty parts, and shares some with every evaluation text. Four times
+    the texts are no more than four times the pairs that are compared, and the n-grams that are read for it."""
+    parts, work = [" ".join(f"p{part}w{word}" for word in range(12)) for part in range(20)], []
+
+    def made() -> str:
+        chosen = sorted(rng.sample(range(20), 10))
+        return " ".join([parts[part] for part in chosen] + [f"own{rng.randrange(10**6)}" for _ in range(6)])
+
+    for texts in (200, 800):
+        rng = random.Random(5)
+        held = [made() for _ in range(texts)]
+        evaluation = evaluation_ngrams(of_texts(held).to_batches(), 5)
+        assert len(evaluation.heads) > 0.9 * texts
+        counts = {"pairs": 0, "n-grams": 0}
+        pairs_of, ngrams = decontaminate.pairs_of, Evaluation.ngrams
+
+        def counted_pairs(*arguments, counts=counts, pairs_of=pairs_of):
+            for pairs in pairs_of(*arguments):
+                counts["pairs"] += len(pairs)
+                yield pairs
+
+        def counted_ngrams(self, first, end, counts=counts, ngrams=ngrams):
+            found = ngrams(self, first, end)
+            counts["n-grams"] += len(found)
+            return found
+
+        train = [made() for _ in range(texts - 1)] + [held[texts // 2]]
+        with monkeypatch.context() as patched:
+            patched.setattr(decontaminate, "pairs_of", counted_pairs)
+            patched.setattr(Evaluation, "ngrams", counted_ngrams)
+            step = decontaminate_step(evaluation, DecontaminateConfig(ngram=5, threshold=threshold))
+            _, rejected, _ = apply_steps([step], of_texts(train, split="train"))
+        assert "1.00" in rejected["detail"][rejected.num_rows - 1].as_py()
+        work.append(counts)
+    assert all(work[1][name] <= 4.1 * work[0][name] for name in work[0]), work
+    assert work[1]["pairs"] < 800 * 800 / 10, work  # they share an n-gram that few have
+
+
 @pytest.mark.parametrize("template_words", [130, 170])
 def test_texts_made_alike_cost_no_more_than_others(template_words: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every train text has the template of every evaluation text, half of it or more: the pairs compared, and the
@@ -198,8 +270,10 @@ def test_memory_does_not_grow_with_the_evaluation_texts(tmp_path: Path) -> None:
         with (folder / "grams").open("w+b") as grams_file, pytest.MonkeyPatch.context() as patched:
             patched.setattr(contamination, "BITMAP_BITS", 20)
             patched.setattr(evaluation_texts, "BLOCK", 2**14)  # which both numbers of texts exceed
+            gc.collect()
             tracemalloc.start()
             evaluation = evaluation_ngrams(held, 5, grams_file)
+            gc.collect()
             _, before = tracemalloc.get_traced_memory()
             tracemalloc.reset_peak()
             found = contaminated(partial(iter, train), evaluation, config, folder, most=2000)

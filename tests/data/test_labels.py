@@ -36,9 +36,7 @@ def one_a_row(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["acquire", "clean", "merge", "augment", "balance"])
-def test_too_many_labels_are_an_error_that_says_so(
-    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_labels_are_an_error_that_says_so(stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one_a_row(tmp_path)
     out = tmp_path / "out"
     out.mkdir()
