@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import random
 import tempfile
@@ -255,25 +254,24 @@ def test_cleaning_writes_the_same_whatever_fits_into_memory(real_data: Path, tmp
 
 
 def test_memory_does_not_grow_with_the_evaluation_texts(tmp_path: Path) -> None:
-    """Four times the evaluation texts, of which nearly all n-grams lie on disk."""
+    """Four times the evaluation texts, of which nearly all n-grams lie on disk. The less of two measurements counts:
+    the interpreter's own table of names (of pathlib, say) grows by 4 MB at some moment, once."""
     config, peaks = DecontaminateConfig(ngram=5, threshold=0.5), []
 
     def some(first: int) -> list[str]:
         rng = random.Random(first)
         return [" ".join(f"w{rng.randrange(5000)}" for _ in range(120)) for _ in range(200)]
 
-    for blocks in (4, 16):
-        folder = tmp_path / str(blocks)
+    for blocks in (4, 4, 16, 16):
+        folder = tmp_path / str(len(peaks))
         folder.mkdir()
         held = (of_texts(some(block)).to_batches()[0] for block in range(blocks))
         train = [(np.arange(200) + 200 * block, pa.array(some(block + 2))) for block in range(4)]
         with (folder / "grams").open("w+b") as grams_file, pytest.MonkeyPatch.context() as patched:
             patched.setattr(contamination, "BITMAP_BITS", 20)
             patched.setattr(evaluation_texts, "BLOCK", 2**14)  # which both numbers of texts exceed
-            gc.collect()
             tracemalloc.start()
             evaluation = evaluation_ngrams(held, 5, grams_file)
-            gc.collect()
             _, before = tracemalloc.get_traced_memory()
             tracemalloc.reset_peak()
             found = contaminated(partial(iter, train), evaluation, config, folder, most=2000)
@@ -282,4 +280,5 @@ def test_memory_does_not_grow_with_the_evaluation_texts(tmp_path: Path) -> None:
         assert len(found.rows) == (400 if blocks == 4 else 800)
         assert (found.shares == 1).all()
     index = 12 * 12 * 200 * 116 // 2  # bytes by which one in memory would have grown
-    assert all(after - before < index / 4 for before, after in zip(*peaks, strict=True)), peaks
+    small, large = (np.min(peaks[first : first + 2], axis=0) for first in (0, 2))
+    assert (large - small < index / 4).all(), peaks
