@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import httpx
 import numpy as np
 import pytest
-from conftest import free_port
+from tiny_package import free_port
 
 from llm_assets.serving.config import SemanticCacheConfig, ServingConfig
 from llm_assets.serving.replies import Choice, Reply

@@ -6,7 +6,7 @@ import httpx
 import openai
 import pytest
 import tiny_package
-from conftest import free_port
+from tiny_package import free_port
 from waiting import until
 
 from llm_assets.errors import UserError
