@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llm_assets.serving.config import SemanticCacheConfig
+from llm_assets.serving.replies import Choice
 from llm_assets.serving.semantic_cache import SemanticCache, embed
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
@@ -63,8 +64,8 @@ def main() -> int:
 
 
 def reply(text: str, intent: str = "") -> Any:
-    package = SimpleNamespace(digest="digest")
-    return SimpleNamespace(text=text, frame=(), package=package, model="model", n=1, sampling=(), choices=[intent])
+    package, choices = SimpleNamespace(digest="digest"), [Choice(intent)]
+    return SimpleNamespace(text=text, frame=(), package=package, model="model", n=1, sampling=(), choices=choices)
 
 
 def product(texts: Sequence[str], intents: Sequence[str], threshold: float) -> Judged:
@@ -72,7 +73,7 @@ def product(texts: Sequence[str], intents: Sequence[str], threshold: float) -> J
     for text, intent in zip(texts, intents, strict=True):
         if found := cache.find(reply(text)):
             hits += 1
-            wrong += found[0] != intent
+            wrong += found[0].text != intent
         else:
             cache.keep(reply(text, intent))
     return hits / len(texts), wrong / max(hits, 1), wrong / len(texts)

@@ -115,6 +115,7 @@ class ServingConfig(Section):
     default_max_tokens: int = Field(64, ge=1, description="tokens of a reply when the request does not say")
     max_choices: int = Field(8, ge=1, le=64, description="most choices (n) of one request")
     cache_entries: int = Field(4096, ge=0, description="replies that are remembered: at temperature 0, or with a seed")
+    cache_mb: int = Field(64, ge=1, description="most memory of these; log-probabilities of many tokens take much")
     log_prompts: bool = Field(False, description="whether the server's log has prompts and replies")
     drain_seconds: float = Field(10.0, ge=0, description="how long requests may go on once the server is to end")
     start_seconds: float = Field(30.0, gt=0, description="how long a start or a swap may take")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.engine import Engine, deliver_here
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.protocol import ApiError
 from llm_assets.serving.replies import Choice, Reply
+from llm_assets.serving.reply_cache import ReplyCache
 from llm_assets.serving.rows import Piece, Row
 from llm_assets.serving.sampling import Matcher
 from llm_assets.serving.semantic_cache import SemanticCache
@@ -23,8 +22,8 @@ class Desk:
     """Gives replies: from a cache, or through the engine."""
 
     def __init__(self, engine: Engine | Upstream, settings: ServingConfig, metrics: Metrics) -> None:
-        self._engine, self._settings, self._metrics = engine, settings, metrics
-        self._cache: OrderedDict[tuple[Any, ...], list[Choice]] = OrderedDict()
+        self._engine, self._metrics = engine, metrics
+        self._cache = ReplyCache(settings.cache_entries, settings.cache_mb * 2**20)
         similar = settings.semantic_cache
         self._similar = SemanticCache(similar.entries, similar.threshold) if similar else None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -64,9 +63,8 @@ class Desk:
     def _known(self, reply: Reply) -> list[Choice] | None:
         """The reply to the same request, or to the same question in other words, where a cache has it."""
         self._metrics.cache_queries.labels("exact").inc()
-        found = self._cache.get(reply.cache_key)
+        found = self._cache.find(reply.cache_key)
         if found is not None:
-            self._cache.move_to_end(reply.cache_key)
             self._metrics.cache_hits.labels("exact").inc()
         elif self._similar:
             self._metrics.cache_queries.labels("semantic").inc()
@@ -104,9 +102,7 @@ class Desk:
                     yield Piece(event.index, choice.text, event.tokens, event.finish, tuple(choice.logprobs))
         finally:
             self._engine.cancel(rows)
-        if reply.repeatable and self._settings.cache_entries:
-            self._cache[reply.cache_key] = reply.choices
-            while len(self._cache) > self._settings.cache_entries:
-                self._cache.popitem(last=False)
+        if reply.repeatable:
+            self._cache.keep(reply.cache_key, reply.choices)
         if reply.repeatable and self._similar and not reply.probe:
             self._similar.keep(reply)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from llm_assets.chat_format import render_chat
 from llm_assets.serving.config import ServingConfig
@@ -76,9 +78,11 @@ class Reply:
     def completion_tokens(self) -> int:
         return sum(choice.tokens for choice in self.choices)
 
-    @property
-    def cache_key(self) -> tuple[Any, ...]:
-        return (self.package.digest, self.model, tuple(map(tuple, self.prompts)), self.n, self.sampling)
+    @cached_property
+    def cache_key(self) -> bytes:
+        """A digest of all that decides on the reply: keys of long prompts and schemas take no memory."""
+        asked = (self.package.digest, self.model, self.prompts, self.n, self.sampling)
+        return hashlib.sha256(repr(asked).encode("utf-8", "surrogatepass")).digest()
 
     @property
     def repeatable(self) -> bool:

@@ -8,14 +8,17 @@ inflections, slips of the pen and English function words; numbers must be equal.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from llm_assets.serving.reply_cache import held_bytes
 
 if TYPE_CHECKING:
     from llm_assets.serving.replies import Choice, Reply
@@ -24,6 +27,7 @@ DIMENSIONS = 512
 GRAMS = (3, 4, 5)  # characters
 LONGEST = 400  # characters: a longer text is a document, of which one word may change the answer
 CANDIDATES = 4  # nearest entries whose words are compared
+LARGEST = 16_384  # bytes of an entry's choices: the memory of all is bounded by their number
 ALIKE = 0.4  # share of trigrams that two forms of one word have in common
 FUNCTION_WORDS = frozenset((
     "a", "am", "also", "an", "and", "any", "are", "as", "at", "be", "been", "by", "can", "could", "did", "do", "does",
@@ -35,7 +39,7 @@ FUNCTION_WORDS = frozenset((
 
 @dataclass(frozen=True)
 class _Entry:
-    key: tuple[Any, ...]
+    key: bytes
     words: list[str]
     choices: list[Choice]
 
@@ -46,7 +50,7 @@ class SemanticCache:
     def __init__(self, entries: int, threshold: float) -> None:
         self._threshold = threshold
         self._vectors = np.zeros((entries, DIMENSIONS), dtype=np.float32)
-        self._keys = np.zeros(entries, dtype=np.int64)  # hashes of the entries' keys
+        self._keys = np.zeros(entries, dtype=np.int64)  # the beginnings of the entries' keys
         self._entries: OrderedDict[int, _Entry] = OrderedDict()  # by row; the least recently used first
 
     def find(self, reply: Reply) -> list[Choice] | None:
@@ -55,7 +59,7 @@ class SemanticCache:
         if key is None or not used:
             return None
         near = self._vectors[:used] @ embed(reply.text)
-        near[self._keys[:used] != hash(key)] = -1
+        near[self._keys[:used] != _beginning(key)] = -1
         words = content_words(reply.text)
         nearest = np.argpartition(near, -CANDIDATES)[-CANDIDATES:] if used > CANDIDATES else np.arange(used)
         for row in nearest[np.argsort(-near[nearest])].tolist():
@@ -66,21 +70,26 @@ class SemanticCache:
         return None
 
     def keep(self, reply: Reply) -> None:
-        """Remember a finished reply."""
+        """Remember a finished reply, unless it is larger than `LARGEST`."""
         key, row = _key(reply), len(self._entries)
-        if key is None:
+        if key is None or held_bytes(reply.choices) > LARGEST:
             return
         if row == len(self._vectors):
             row, _ = self._entries.popitem(last=False)
-        self._vectors[row], self._keys[row] = embed(reply.text), hash(key)
+        self._vectors[row], self._keys[row] = embed(reply.text), _beginning(key)
         self._entries[row] = _Entry(key, content_words(reply.text), reply.choices)
 
 
-def _key(reply: Reply) -> tuple[Any, ...] | None:
-    """What must be equal, besides the question, for a reply to be given again; None where none may be."""
+def _key(reply: Reply) -> bytes | None:
+    """A digest of what must be equal, besides the question, for a reply to be given again; None where none may be."""
     if reply.frame is None or not reply.text.strip() or len(reply.text) > LONGEST:
         return None
-    return (reply.package.digest, reply.model, reply.frame, reply.n, reply.sampling)
+    asked = (reply.package.digest, reply.model, reply.frame, reply.n, reply.sampling)
+    return hashlib.sha256(repr(asked).encode("utf-8", "surrogatepass")).digest()
+
+
+def _beginning(key: bytes) -> int:
+    return int.from_bytes(key[:8], "little", signed=True)
 
 
 def embed(text: str) -> np.ndarray:

@@ -83,6 +83,13 @@ def test_it_is_bounded_and_the_least_recently_used_goes():
     assert [said(kept.find(reply(text))) for text in texts] == [texts[0], None, texts[2]]
 
 
+def test_a_reply_that_takes_much_memory_is_not_kept():
+    kept = cache(reply(ASKED, "x" * 10_000))
+    assert kept.find(reply(ASKED)) is None
+    kept.keep(reply(ASKED, "x" * 1000))
+    assert said(kept.find(reply(ASKED))) == "x" * 1000
+
+
 def test_vectors_do_not_depend_on_the_process():
     assert np.flatnonzero(embed("top up"))[:4].tolist() == [49, 83, 151, 241]
     assert np.linalg.norm(embed(ASKED)) == pytest.approx(1) and not embed("").any()
