@@ -12,6 +12,7 @@ import uvicorn
 
 from llm_assets.serving.app import build_app
 from llm_assets.serving.config import ServingConfig
+from llm_assets.serving.connections import Connection
 from llm_assets.serving.drain import Drain
 from llm_assets.serving.logs import log_as_json
 
@@ -63,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         app,
         host=given.host,
         port=given.port,
+        http=Connection,
+        ws="none",
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=5,
