@@ -19,7 +19,7 @@ from llm_assets.serving.desk import Desk
 from llm_assets.serving.drain import Drain
 from llm_assets.serving.encoder_engine import EncoderEngine
 from llm_assets.serving.engine import Engine
-from llm_assets.serving.guard import OPEN_ROUTES, Guard, error_response
+from llm_assets.serving.guard import OPEN_ROUTES, BodyRefused, Guard, error_response
 from llm_assets.serving.keys import Keys
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import PackageWatch
@@ -30,7 +30,7 @@ from llm_assets.serving.service import Service
 from llm_assets.serving.traffic import TrafficLog
 from llm_assets.serving.upstream import Upstream
 
-CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
@@ -83,7 +83,8 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
         metrics=metrics,
         drain=service.drain,
         admission=admission,
-        max_body_bytes=settings.max_body_bytes,
+        body_bytes=settings.max_body_bytes,
+        body_seconds=settings.deadline_seconds,
     )
     _handle_errors(app)
     for router in ROUTERS:
@@ -107,6 +108,10 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     async def api_error(_: Request, error: ApiError) -> Response:
         return error_response(error)
+
+    @app.exception_handler(BodyRefused)
+    async def body_refused(_: Request, refused: BodyRefused) -> Response:
+        return error_response(refused.error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid_request(_: Request, error: RequestValidationError) -> Response:

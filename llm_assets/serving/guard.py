@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -33,15 +34,30 @@ def error_response(error: ApiError) -> Response:
     return Response(json_text(error.body()), error.status, error.headers, "application/json")
 
 
+class BodyRefused(HTTPException):
+    """Raised where a body is read; FastAPI lets exceptions of this kind pass."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(error.status, error.message, {"connection": "close"})
+        self.error = error
+
+
 class Guard:
     """ASGI middleware around the whole application. Routes add what they know to `request.state.facts`, which the log's
     line ends with."""
 
     def __init__(
-        self, app: ASGIApp, keys: Keys, metrics: Metrics, drain: Drain, admission: Admission, max_body_bytes: int
+        self,
+        app: ASGIApp,
+        keys: Keys,
+        metrics: Metrics,
+        drain: Drain,
+        admission: Admission,
+        body_bytes: int,
+        body_seconds: float,
     ) -> None:
-        self._app, self._keys, self._metrics, self._drain, self._limit = app, keys, metrics, drain, max_body_bytes
-        self._admission = admission
+        self._app, self._keys, self._metrics, self._drain, self._admission = app, keys, metrics, drain, admission
+        self._bytes, self._seconds = body_bytes, body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,13 +87,15 @@ class Guard:
             else:
                 facts["key"] = key
                 with self._drain.request():
-                    seconds = None
+                    seconds, receive = None, self._bounded(receive)
                     if PROBE_HEADER.encode() not in headers:
                         seconds, receive = await self._admission.check(scope, receive)
                     if unread := seconds is not None:
                         await self._admission.refuse(scope["path"], seconds, answer)
                     else:
-                        await self._app(scope, self._bounded(receive), answer)
+                        await self._app(scope, receive, answer)
+        except BodyRefused as refused:  # by admission, which may look at a body
+            await error_response(refused.error)(scope, receive, answer)
         except Exception:
             log.exception("request %s failed", request_id)
             if status:
@@ -101,18 +119,30 @@ class Guard:
                 requests.log(level, "request", extra={"fields": fields | facts})
 
     def _bounded(self, receive: Receive) -> Receive:
-        """Raises 413 as soon as the body is too large, whatever its header says."""
-        size = 0
+        """Raises BodyRefused as soon as the body is too large, whatever its header says, or when it takes too long."""
+        size, whole, end = 0, False, time.monotonic() + self._seconds
 
-        async def counted() -> Message:
-            nonlocal size
-            message = await receive()
+        async def bounded() -> Message:
+            nonlocal size, whole
+            if whole:  # what is waited for now is that the client leaves
+                return await receive()
+            try:
+                async with asyncio.timeout(end - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                wrong = f"the body did not come within {self._seconds:g} s"
+                raise BodyRefused(_closing(408, wrong, "body_too_slow")) from None
             size += len(message.get("body", b""))
-            if size > self._limit:
-                raise HTTPException(413, f"the body is larger than {self._limit} bytes", {"connection": "close"})
+            whole = not message.get("more_body", False)
+            if size > self._bytes:
+                raise BodyRefused(_closing(413, f"the body is larger than {self._bytes} bytes", "body_too_large"))
             return message
 
-        return counted
+        return bounded
+
+
+def _closing(status: int, message: str, code: str) -> ApiError:
+    return ApiError(status, message, code=code, headers={"connection": "close"})
 
 
 _UNKNOWN = ApiError(

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
+import socket
+from contextlib import contextmanager, nullcontext
+from http.client import HTTPResponse
 
 import httpx
+import psutil
 import pytest
 import tiny_package
+from test_admission import crowd
+from test_admission import key as authorization
+from test_soak import start
 
 from llm_assets.serving.app import build_app
 from llm_assets.serving.config import ServingConfig
@@ -138,6 +147,33 @@ def test_bodies_that_are_no_requests(http):
     message = error_of(http.post("/v1/chat/completions", json=BODY | {"model": name}), 404)["message"]
     assert len(message) < 1000
     assert error_of(http.post("/v1/chat/completions", json=BODY | {name: 1}), 400)["code"] == "unknown_parameter"
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_body_that_does_not_come_is_waited_for_no_longer_than_a_request_may_take(endpoint, packages, busy):
+    """Also where admission looks at it first: of a full server, whose cache knows a reply."""
+    served = start(endpoint, packages["good"], deadline_seconds=1.0, queue_limit=1, max_batch=1)
+    httpx.post(
+        f"{served.url}/v1/chat/completions", json=BODY, headers=authorization(served)
+    ).raise_for_status()  # it is kept
+    with crowd(served) if busy else nullcontext(), stalled(served) as connection:
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 408 and json.loads(answer.read())["error"]["code"] == "body_too_slow"
+        assert answer.headers["connection"] == "close" and answer.headers["x-request-id"]
+    with stalled(served):
+        pid = served.status()["pid"]
+        os.kill(pid, signal.SIGTERM)
+        assert psutil.Process(pid).wait(timeout=120) == 0
+
+
+@contextmanager
+def stalled(served):
+    """A connection over which the head of a request has come, and nothing of its body."""
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+        head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {served.api_key()}\r\n"
+        connection.sendall(f"{head}content-type: application/json\r\ncontent-length: 100\r\n\r\n".encode())
+        yield connection
 
 
 def test_the_document_tells_requests_replies_and_errors(document):
