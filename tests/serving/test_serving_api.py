@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 
 import httpx
 import openai
 import pytest
 import tiny_package
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from llm_assets.serving.app import build_app
+from llm_assets.serving.config import ServingConfig
+from llm_assets.serving.traffic import TrafficLog, read_traffic
 
 TEXT, LABEL = tiny_package.ROWS[0]
 
@@ -297,8 +303,6 @@ def test_feedback_and_traffic_are_logged(http, live):
     assert http.post("/v1/feedback", json={"id": reply["id"], "rating": "sideways"}).status_code == 400
     assert http.post("/v1/feedback", json={"id": reply["id"]}).status_code == 400
 
-    from llm_assets.serving.traffic import read_traffic
-
     rows = read_traffic(live.home).set_index("id")
     row = rows.loc[reply["id"]]
     assert (row["text"], row["reply"], row["task"], row["status"]) == (TEXT, LABEL, "route", 200)
@@ -306,3 +310,27 @@ def test_feedback_and_traffic_are_logged(http, live):
     assert row["latency_ms"] >= row["ttft_ms"] > 0
     assert probe["id"] not in rows.index
     assert json.dumps(rows["text"].tolist())
+
+
+def test_nobody_waits_while_the_log_is_searched(live, monkeypatch):
+    """Whoever names a reply that is not there has all of it read: in a thread of its own."""
+    with TestClient(build_app(live.home, ServingConfig(), 1)) as client:
+        headers = {"authorization": f"Bearer {live.api_key()}"}
+        searching, go_on, known = threading.Event(), threading.Event(), TrafficLog.known
+
+        def slow(log: TrafficLog, name: str) -> bool:
+            searching.set()
+            assert go_on.wait(60)
+            return known(log, name)
+
+        monkeypatch.setattr(TrafficLog, "known", slow)
+        found: list[int] = []
+        asked = {"id": "chatcmpl-none", "rating": "up"}
+        waiting = threading.Thread(
+            target=lambda: found.append(client.post("/v1/feedback", json=asked, headers=headers).status_code)
+        )
+        waiting.start()
+        assert searching.wait(60) and client.get("/live").status_code == 200 and not found
+        go_on.set()
+        waiting.join()
+        assert found == [404]

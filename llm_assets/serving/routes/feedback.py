@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
 
 from llm_assets.serving.protocol import ApiError, shown
@@ -25,7 +26,8 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/v1/feedback")
     async def feedback(given: FeedbackRequest) -> Feedback:
-        if not service.traffic.known(given.id):
+        # In a thread: for an old reply, or none of ours, the whole log is read.
+        if not await run_in_threadpool(service.traffic.known, given.id):
             raise ApiError(404, f"no reply '{shown(given.id)}' is in the log", param="id", code="reply_not_found")
         service.traffic.feedback({"id": given.id, "at": now(), "rating": given.rating, "correction": given.correction})
         service.metrics.feedback.labels(given.rating or "none", str(given.correction is not None).lower()).inc()
