@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import httpx
+import pytest
 import tiny_package
 
 from llm_assets.serving.config import ServingConfig
@@ -70,3 +71,20 @@ def test_prompts_are_logged_where_the_recipe_says_so(endpoint, packages):
     assert (
         len(lines) == 3 and {line["text"] for line in lines} == {SECRET} and all("reply_text" in line for line in lines)
     )
+
+
+@pytest.mark.parametrize("log_prompts", [False, True])
+def test_texts_of_an_encoder_are_logged_where_the_recipe_says_so(endpoint, encoders, log_prompts):
+    made = Endpoint(endpoint.home, endpoint.settings.model_copy(update={"log_prompts": log_prompts}), 1)
+    made.deploy(encoders["good"], "good-digest")
+    made.start()
+    made.wait_serving("good-digest")
+    headers = {"authorization": f"Bearer {made.api_key()}"}
+    for path in ("embeddings", "classify"):
+        asked = httpx.post(f"{made.url}/v1/{path}", json={"model": "llm-assets", "input": TEXT}, headers=headers)
+        assert asked.status_code == 200
+    made.stop()
+    lines = [json.loads(line) for line in made.log.read_text(encoding="utf-8").splitlines()]
+    told = [(line.get("text"), line.get("reply_text")) for line in lines if line.get("status") == 200]
+    assert told == ([(TEXT, ""), (TEXT, LABEL)] if log_prompts else [(None, None)] * 2)
+    assert (TEXT in made.log.read_text(encoding="utf-8")) == log_prompts

@@ -63,6 +63,8 @@ async def _encode(service: Service, request: Request, encoding: Encoding) -> Enc
         raise
     finally:
         _log(service, encoding, status, PROBE_HEADER in request.headers)
+        if service.settings.log_prompts:
+            request.state.facts.update(text=encoding.asked, reply_text=encoding.answer)
 
 
 def _log(service: Service, encoding: Encoding, status: int, probe: bool) -> None:
