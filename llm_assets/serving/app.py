@@ -58,6 +58,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        traffic.keep()
         yield
         service.watch.close()
         service.grammars.close()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 FOLDER = "traffic"
 COUNT = "count"  # of a record that stands for several requests, which were refused unread
+HOUR = 3600.0  # seconds
 RECENT = 10_000  # ids of replies kept in memory; older ones are looked up in the files
 
 
@@ -51,6 +52,7 @@ class TrafficLog:
         self._open: dict[str, Part] = {}
         self._recent: OrderedDict[str, None] = OrderedDict()
         self._keeper: threading.Thread | None = None
+        self._keeping, self._closed = threading.Lock(), threading.Event()
 
     def request(self, record: dict[str, Any], probe: bool = False) -> None:
         """Log a finished request. It has been answered: a full disk does not make it fail."""
@@ -71,10 +73,23 @@ class TrafficLog:
         """Whether a reply of this id is in the log."""
         return reply in self._recent or find(self.folder, REQUESTS, reply) is not None
 
+    def keep(self, seconds: float = HOUR) -> None:
+        """Keep the log within its bounds now and then until `close`, also while nothing is asked."""
+
+        def again() -> None:
+            while not self._closed.is_set():
+                self._keep()
+                self._closed.wait(seconds)
+
+        threading.Thread(target=again, name="traffic-bounds", daemon=True).start()
+
     def close(self) -> None:
         """Wait for the conversion that is under way."""
+        self._closed.set()
         if self._keeper:
             self._keeper.join()
+        with self._keeping:
+            pass
 
     def _append(self, kind: str, record: dict[str, Any]) -> None:
         day = _today()
@@ -90,16 +105,14 @@ class TrafficLog:
             self._keep()
 
     def _keep(self) -> None:
-        """A part is there that others come before: these are closed."""
-        before = self._keeper
+        """In a thread: a part may be there that others come before, and these are closed."""
 
         def keep() -> None:
-            if before:
-                before.join()
-            try:
-                keep_log(self.folder, self._settings)
-            except (OSError, ValueError):  # the disk is full, say: the JSON lines stay, and are read
-                log.exception("the closed parts of the traffic log could not be made Parquet")
+            with self._keeping:
+                try:
+                    keep_log(self.folder, self._settings)
+                except (OSError, ValueError):  # the disk is full, say: the JSON lines stay, and are read
+                    log.exception("the closed parts of the traffic log could not be made Parquet")
 
         self._keeper = threading.Thread(target=keep, name="traffic-log", daemon=True)
         self._keeper.start()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from test_traffic import record
+from waiting import until
 
 from llm_assets.serving.append_log import append
 from llm_assets.serving.config import TrafficConfig
@@ -100,6 +101,26 @@ def test_size_and_age_are_bounded_over_both(tmp_path):
     assert "ancient" not in kept and 40 < len(kept) < 200
     assert kept == [str(at) for at in range(400 - len(kept), 400)], "the latest are kept, in order"
     assert len(all_ids(tmp_path, PROBES)) == 10, "a part that is being written stays"
+
+
+def test_bounds_are_kept_while_nothing_is_asked(tmp_path):
+    """From the start, and also for what becomes too old meanwhile."""
+    yesterday(tmp_path, REQUESTS, record("ancient"))
+    log = TrafficLog(tmp_path, TrafficConfig(days=3))
+    log.keep(seconds=0.01)
+    until(lambda: not names(tmp_path), "what was there is gone")
+    yesterday(tmp_path, FEEDBACK, {"id": "ancient", "at": now(), "rating": "up"})
+    until(lambda: not names(tmp_path), "what has become old is gone")
+    log.close()
+    yesterday(tmp_path, REQUESTS, record("later"))
+    assert all_ids(tmp_path) == ["later"], "closed, it does no more"
+
+
+def test_a_server_keeps_them_from_its_start(endpoint):
+    endpoint.home.mkdir()
+    yesterday(endpoint.home, REQUESTS, record("ancient"))
+    endpoint.start()
+    until(lambda: not names(endpoint.home), "what was there is gone")
 
 
 WRITER = """
