@@ -16,15 +16,15 @@ from llm_assets.serving.clients import GONE, ClientGone
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.constraints import Grammars
 from llm_assets.serving.desk import Desk
+from llm_assets.serving.document import complete_document
 from llm_assets.serving.drain import Drain
 from llm_assets.serving.encoder_engine import EncoderEngine
 from llm_assets.serving.engine import Engine
-from llm_assets.serving.guard import OPEN_ROUTES, BodyRefused, Guard, error_response
+from llm_assets.serving.guard import BodyRefused, Guard, error_response
 from llm_assets.serving.keys import Keys
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import PackageWatch
 from llm_assets.serving.protocol import ApiError, ErrorBody, invalid
-from llm_assets.serving.reply_types import chunk_schemas
 from llm_assets.serving.routes import ROUTERS
 from llm_assets.serving.service import Service
 from llm_assets.serving.traffic import TrafficLog
@@ -90,19 +90,8 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     _handle_errors(app)
     for router in ROUTERS:
         app.include_router(router(service))
-    _complete_document(app)
+    complete_document(app)
     return app
-
-
-def _complete_document(app: FastAPI) -> None:
-    """Put into /openapi.json what FastAPI does not: which routes need a key, and what the events of streams hold."""
-    document = app.openapi()
-    document["components"]["schemas"] |= chunk_schemas()
-    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    document["security"] = [{"key": []}]
-    for path in OPEN_ROUTES & document["paths"].keys():
-        for operation in document["paths"][path].values():
-            operation["security"] = []
 
 
 def _handle_errors(app: FastAPI) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 DONE = b"data: [DONE]\n\n"
+HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class EventStream(Response):
@@ -32,7 +33,7 @@ class EventStream(Response):
     def __init__(
         self, service: Service, reply: Reply, pieces: AsyncIterator[Piece], usage: bool, ended: Callable[[int], None]
     ) -> None:
-        super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+        super().__init__(headers=HEADERS)
         del self.headers["content-length"]
         self._service, self._reply, self._pieces, self._usage, self._ended = service, reply, pieces, usage, ended
 

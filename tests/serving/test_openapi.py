@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Iterable
 
 import httpx
 import pytest
@@ -15,12 +16,22 @@ from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
+from test_admission import crowd
+from test_soak import start
+from waiting import until
 
 load_all_checks()
-AS_TOLD = [status_code_conformance, content_type_conformance, response_schema_conformance]
+AS_TOLD = [
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+]
+OF_HTTP = {"connection", "content-length", "content-type", "date", "transfer-encoding"}  # of any reply at all
 TEXT = "join two tables on a key"
 SAID = {"messages": [{"role": "user", "content": TEXT}], "max_tokens": 5, "logprobs": True, "top_logprobs": 2}
 COMPLETED = {"prompt": TEXT, "max_tokens": 5, "logprobs": 2}
@@ -65,11 +76,18 @@ def document(http):
     return found
 
 
-def check(operation, case, response) -> None:
+def untold(document: dict, method: str, path: str, status: int, headers: Iterable[str]) -> set[str]:
+    """The headers of a reply that the document does not tell of it."""
+    replies = document["paths"][path][method.lower()]["responses"]
+    told = replies.get(str(status)) or replies[f"{status // 100}XX"]
+    return {name.lower() for name in headers} - OF_HTTP - told["headers"].keys()
+
+
+def check(document, operation, case, response) -> None:
     """No 5xx, and the document's shape of a success or an error."""
     sent = f"{operation.label} {case.body!r:.1500} -> {response.status_code} {response.text[:500]}"
     assert response.status_code < 500, sent
-    assert response.headers.get("x-request-id"), sent
+    assert not untold(document, operation.method, operation.path, response.status_code, response.headers), sent
     case.validate_response(response, checks=AS_TOLD)
     if response.status_code >= 400:
         error = response.json()["error"]
@@ -89,11 +107,11 @@ def fuzz(document: dict, server, http: httpx.Client, each: int, seed: int | None
         operation = result.ok()
         for mode in GenerationMode:
             if mode is GenerationMode.POSITIVE or operation.body or operation.query or operation.path_parameters:
-                send(operation, mode, server, dict(http.headers), each, seed, names, statuses)
+                send(document, operation, mode, server, dict(http.headers), each, seed, names, statuses)
     return statuses
 
 
-def send(operation, mode, server, headers, each, seed, names, statuses) -> None:
+def send(document, operation, mode, server, headers, each, seed, names, statuses) -> None:
     choose = random.Random(seed)
 
     @settings(
@@ -110,7 +128,7 @@ def send(operation, mode, server, headers, each, seed, names, statuses) -> None:
             case.body["model"] = choose.choice(names)  # else all would fail for a name that is not there
         response = case.call(base_url=server.url, headers=headers, timeout=60)
         statuses[response.status_code] += 1
-        check(operation, case, response)
+        check(document, operation, case, response)
 
     try:
         one()
@@ -145,6 +163,7 @@ def test_every_route_succeeds_as_told(document, http):
         told = document["paths"][path][method.lower()]["responses"]["200"]["content"]
         kind = reply.headers["content-type"].partition(";")[0]
         assert any(told[kind].get("schema", told[kind].get("itemSchema"))), f"{path}: nothing is told of {kind}"
+        assert not untold(document, method, path, 200, reply.headers)
         seen.add(path)
         return reply
 
@@ -177,3 +196,27 @@ def test_a_server_without_a_model_answers_as_told(endpoint):
             reply = http.get(path)
             assert reply.status_code == 503 and what in reply.json()
             schema[path]["GET"].validate_response(reply)
+            assert not untold(schema.raw_schema, "GET", path, 503, reply.headers)
+            assert ("retry-after" in reply.headers) == (what == "error")
+
+
+def test_headers_of_refusals_are_told(document, http, endpoint, packages):
+    busy = start(endpoint, packages["good"], queue_limit=4, max_batch=1)
+    path = "/v1/completions"
+    body = {"model": "llm-assets", "prompt": "x"}
+    with crowd(busy) as answers:
+        until(lambda: 429 in [answer.status_code for answer in answers], "one is refused")
+    refused = [
+        httpx.post(f"{http.base_url}{path}", json=body),
+        http.post(path, json=body, headers={"x-request-id": "mine"}),
+        http.post(path, content=b" " * 300_000),
+        http.post(path, json={}),
+        next(answer for answer in answers if answer.status_code == 429),
+    ]
+    schema = schemathesis.openapi.from_dict(document)
+    for reply in refused:
+        schema[path]["POST"].validate_response(reply)
+        assert not untold(document, "POST", path, reply.status_code, reply.headers)
+    assert [reply.status_code for reply in refused] == [401, refused[1].status_code, 413, 400, 429]
+    assert refused[0].headers["www-authenticate"] and int(refused[4].headers["retry-after"]) >= 1
+    assert refused[1].headers["x-request-id"] == "mine"

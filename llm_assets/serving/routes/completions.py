@@ -22,9 +22,14 @@ from llm_assets.serving.reply_types import ChatChunk, ChatCompletion, Completion
 from llm_assets.serving.requests import ChatRequest, CompletionRequest
 from llm_assets.serving.rows import Piece
 from llm_assets.serving.service import Service
-from llm_assets.serving.streams import EventStream
+from llm_assets.serving.streams import HEADERS, EventStream
 from llm_assets.serving.traffic import now
 from llm_assets.serving.vocabulary import vocabulary
+
+STREAMED = {
+    name: {"description": f"of a stream: {value}", "schema": {"type": "string", "const": value}}
+    for name, value in HEADERS.items()
+}
 
 
 def router(service: Service) -> APIRouter:
@@ -43,7 +48,8 @@ def router(service: Service) -> APIRouter:
 
 def _replies(whole: type, chunk: type) -> dict[int | str, dict[str, Any]]:
     """What /openapi.json says of a success."""
-    return {200: {"model": whole, "content": {"text/event-stream": {"itemSchema": event(chunk)}}}}
+    content = {"text/event-stream": {"itemSchema": event(chunk)}}
+    return {200: {"model": whole, "content": content, "headers": STREAMED}}
 
 
 async def _respond(service: Service, request: Request, asked: ChatRequest | CompletionRequest) -> Response:

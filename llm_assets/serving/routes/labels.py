@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
 
 from llm_assets.serving.agreement import Agreement, agreement
+from llm_assets.serving.document import own_headers
 from llm_assets.serving.label_pairs import read_posted, sample_pairs, unpaired_requests
 from llm_assets.serving.labels import (
     CHAT,
@@ -34,6 +35,12 @@ from llm_assets.serving.service import Service
 
 REVIEWER = Field(min_length=1, max_length=60)
 LINES = {"schema": {"type": "string", "description": "a JSON object a line"}}
+EXPORT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {"application/jsonl": LINES},
+        "headers": own_headers(content_disposition="the name to save it under"),
+    }
+}
 
 
 class ShownPair(TypedDict):
@@ -124,7 +131,7 @@ def router(service: Service) -> APIRouter:
     async def agreed() -> Agreement:
         return agreement(await run_in_threadpool(read_votes, home))
 
-    @routes.get("/export", response_class=Response, responses={200: {"content": {"application/jsonl": LINES}}})
+    @routes.get("/export", response_class=Response, responses=EXPORT)
     async def export() -> Response:
         text = await run_in_threadpool(preference_jsonl, home)
         named = {"content-disposition": 'attachment; filename="preferences.jsonl"'}

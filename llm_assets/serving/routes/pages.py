@@ -12,11 +12,19 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
+from llm_assets.serving.document import own_headers
 from llm_assets.serving.service import Service
 
 PAGES = {"/": "chat.html", "/live": "live.html", "/label": "label.html"}
 SHARED = re.compile(r"<!-- include (look\.css|common\.js|header\.html) -->\n")
-PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
+HEADERS = own_headers(
+    content_security_policy="what the page may run and ask for: itself",
+    cache_control="no-store",
+    referrer_policy="no-referrer",
+)
+PAGE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/html": {"schema": {"type": "string"}}}, "headers": HEADERS}
+}
 KINDS = ("style", "script")
 POLICY = (
     "default-src 'none'", "connect-src 'self'", "img-src data:", "frame-ancestors 'none'", "base-uri 'none'",
