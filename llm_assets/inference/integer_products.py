@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_assets.errors import UserError
 from llm_assets.inference.integer_graph import Rounding, integer_graph
+from llm_assets.inference.session import not_loaded
 
 if TYPE_CHECKING:
     import onnx
@@ -68,7 +68,7 @@ def integer_products(path: Path, precision: str, flags: Set[str]) -> bytes | Non
         _read_external(model, path.parent)
         return integer_graph(model, anew).SerializeToString()
     except Exception as error:
-        raise UserError(f"{path} cannot be loaded: {error}. Export the package again.") from error
+        raise not_loaded(path, error) from error
 
 
 def _read_external(model: onnx.ModelProto, folder: Path) -> None:

@@ -27,4 +27,8 @@ def open_session(model: Path | bytes, threads: int, without: Collection[str] = (
             source, options, ["CPUExecutionProvider"], disabled_optimizers=list(without)
         )
     except Exception as error:
-        raise UserError(f"{name} cannot be loaded: {error}. Export the package again.") from error
+        raise not_loaded(name, error) from error
+
+
+def not_loaded(name: object, error: Exception) -> UserError:
+    return UserError(f"{name} cannot be loaded: {error}. Export the package again.")
