@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lakefs_emulator import BRANCH_ID, KEY_ID, SECRET, Emulator, Fault
+from lakefs_emulator import KEY_ID, SECRET, Emulator, Fault
+from lakefs_emulator_api import BRANCH_ID
 
 from llm_assets.errors import UserError
 from resources import lakefs_client
