@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from llm_assets.serving.admission import Admission
+from llm_assets.serving.admission import COMPLETIONS, ENCODINGS, Admission
 from llm_assets.serving.clients import GONE, ClientGone
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.constraints import Grammars
@@ -108,7 +108,9 @@ def _handle_errors(app: FastAPI) -> None:
         return error_response(invalid(error.errors()))
 
     @app.exception_handler(ClientGone)
-    async def client_gone(_: Request, __: ClientGone) -> Response:
+    async def client_gone(request: Request, _: ClientGone) -> Response:
+        if request.url.path in COMPLETIONS | ENCODINGS and "reply" not in request.state.facts:
+            app.state.service.metrics.finished("abort")  # it was not even prepared; routes count the others
         return Response(status_code=GONE)
 
     @app.exception_handler(HTTPException)

@@ -44,9 +44,14 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def off_the_loop(request: Request, work: Callable[[], T]) -> T:
-    """`work` on the request's texts: in a thread where they are long, so that nobody else waits for it."""
+    """`work` on the request's texts, once its body is read: in a thread where they are long, so that nobody else waits
+    for it, and not at all where the client has gone by then (ClientGone)."""
     size = int(request.headers.get("content-length", LONG))
-    return await asyncio.to_thread(work) if size >= LONG else work()
+    if size < LONG:
+        return work()
+    if await request.is_disconnected():
+        raise ClientGone
+    return await unless_gone(request.receive, asyncio.to_thread(work))
 
 
 def patience(headers: Mapping[str, str], stream: bool, longest: float) -> float:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
 import pytest
-from load_client import leave_once, request_bytes
+from load_client import leave_after_seconds, leave_once, request_bytes
+from starlette.requests import Request
 from test_soak import gauge, start
 from waiting import until
 
+from llm_assets.serving.clients import LONG, ClientGone, off_the_loop
+
 TRIES = 20  # each but an answer that comes before its client has gone must save work; all of them never fail
+TOTAL = "http_requests_total{"
 ABORTED = 'vllm:request_success_total{finished_reason="abort"'
 
 
@@ -40,6 +45,48 @@ def test_a_reply_that_nobody_waits_for(endpoint, packages, stream):
     request = request_bytes(served, "/v1/completions", body | {"stream": stream})
     assert saves_work(served, request, "llm_assets:batch_size_sum", 8 * 239)
     assert gauge(served, "vllm:kv_cache_usage_perc{") == 0
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_long_texts_are_not_looked_at_for_nobody(gone):
+    """Under a flood the server comes to a request when its client may have left long ago."""
+    coming = iter([{"type": "http.request", "body": b"{}", "more_body": False}])
+    looked = []
+
+    async def receive():
+        if message := next(coming, None):
+            return message
+        if not gone:
+            await asyncio.sleep(3600)
+        return {"type": "http.disconnect"}
+
+    async def ask():
+        request = Request({"type": "http", "headers": [(b"content-length", b"%d" % LONG)]}, receive)
+        await request.body()
+        await off_the_loop(request, lambda: looked.append("it"))
+
+    if gone:
+        with pytest.raises(ClientGone):
+            asyncio.run(ask())
+    else:
+        asyncio.run(ask())
+    assert looked == ([] if gone else ["it"])
+
+
+def test_whoever_leaves_at_once_is_counted_once(endpoint, encoders):
+    served = start(endpoint, encoders["good"])
+    texts = ["join rows and columns of two tables on a key " * 6] * 32
+    asked = request_bytes(served, "/v1/embeddings", {"model": "llm-assets", "input": texts})
+
+    async def leave() -> None:
+        await asyncio.gather(*(leave_after_seconds(served, asked, 0) for _ in range(40)))
+
+    def left() -> float:
+        lines = httpx.get(f"{served.url}/metrics", timeout=60).text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(TOTAL) and 'status="499"' in line)
+
+    asyncio.run(leave())
+    until(lambda: left() == gauge(served, ABORTED) > 0, "each is counted as often as it is answered to nobody")
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/classify"])
