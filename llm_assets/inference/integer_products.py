@@ -31,8 +31,8 @@ DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}  # of CPUs that multiply i
 def rounding(precision: str, flags: Set[str]) -> Rounding | None:
     """How weights are rounded for a CPU with these flags; None where the package's own graph is as fast.
 
-    AVX2 alone adds two products in 16 bits, which saturate. Weights of 7 bits cannot reach that, and int4 loses nothing
-    by it; int8 would, so its weights are unsigned there, which ONNX Runtime multiplies in 32 bits, a quarter slower.
+    AVX2 alone adds two products in 16 bits, which saturate. Weights of 7 bits cannot reach that, and int4 loses little
+    by it; int8 would lose more, so its weights are unsigned there: multiplied in 32 bits, prompts take a quarter longer.
     """
     if not DOT_PRODUCTS.isdisjoint(flags):
         return Rounding(127, signed=True)
@@ -55,9 +55,9 @@ def integer_products(path: Path, precision: str, flags: Set[str]) -> bytes | Non
     import onnx
 
     anew = rounding(precision, flags)
-    smallest = 0 if DOT_PRODUCTS.isdisjoint(flags) else SMALLEST
     if not anew:
         return None
+    smallest = 0 if DOT_PRODUCTS.isdisjoint(flags) else SMALLEST
     try:
         model = onnx.load(str(path), load_external_data=False)
         weights = {tensor.name: tensor for tensor in model.graph.initializer}

@@ -78,7 +78,7 @@ class TrafficLog:
 
         def again() -> None:
             while not self._closed.is_set():
-                self._keep()
+                self._keep_now()
                 self._closed.wait(seconds)
 
         threading.Thread(target=again, name="traffic-bounds", daemon=True).start()
@@ -105,17 +105,16 @@ class TrafficLog:
             self._keep()
 
     def _keep(self) -> None:
-        """In a thread: a part may be there that others come before, and these are closed."""
-
-        def keep() -> None:
-            with self._keeping:
-                try:
-                    keep_log(self.folder, self._settings)
-                except (OSError, ValueError):  # the disk is full, say: the JSON lines stay, and are read
-                    log.exception("the closed parts of the traffic log could not be made Parquet")
-
-        self._keeper = threading.Thread(target=keep, name="traffic-log", daemon=True)
+        """In a thread: a part is there that others come before, and these are closed."""
+        self._keeper = threading.Thread(target=self._keep_now, name="traffic-log", daemon=True)
         self._keeper.start()
+
+    def _keep_now(self) -> None:
+        with self._keeping:
+            try:
+                keep_log(self.folder, self._settings)
+            except (OSError, ValueError):  # the disk is full, say: the JSON lines stay, and are read
+                log.exception("the closed parts of the traffic log could not be made Parquet")
 
 
 def keep_log(folder: Path, settings: TrafficConfig) -> None:
