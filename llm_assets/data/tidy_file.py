@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 def tidy_file(path: Path, out: Path, rejected: Path | None, config: TableConfig) -> list[StepReport]:
     """The steps from file to file, for tables larger than memory. Raises UserError where no step is given."""
-
     if config == TableConfig():
         raise UserError("data.table names no step; give openrefine, standardise, repair or deduplicate")
     for target in (out, rejected):
@@ -63,7 +62,6 @@ def print_steps(reports: list[StepReport]) -> None:
 
 def _parts(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[Table]:
     """The batches as cell values; an empty part first, which says what the columns are."""
-
     yield table_of({name: [] for name in schema.names})
     first = 0
     for batch in batches:
@@ -73,7 +71,6 @@ def _parts(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[Tab
 
 def _whole_parts(parts: Iterator[Table], refused: Storing) -> Iterator[Table]:
     """The parts; `refused` is told of rows with a text that no file can hold."""
-
     for part in parts:
         whole, halves = without_halves(part)
         places = sorted(halves)

@@ -32,7 +32,7 @@ def rounding(precision: str, flags: Set[str]) -> Rounding | None:
     """How weights are rounded for a CPU with these flags; None where the package's own graph is as fast.
 
     AVX2 alone adds two products in 16 bits, which saturate. Weights of 7 bits cannot reach that, and int4 loses little
-    by it; int8 would lose more, so its weights are unsigned there: multiplied in 32 bits, prompts take a quarter longer.
+    by it. int8 would lose more: its weights are unsigned there and multiplied in 32 bits, a quarter longer for prompts.
     """
     if not DOT_PRODUCTS.isdisjoint(flags):
         return Rounding(127, signed=True)
