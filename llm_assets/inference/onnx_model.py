@@ -15,7 +15,7 @@ import numpy as np
 
 from llm_assets.artifacts import PACKAGE, read_json
 from llm_assets.errors import UserError
-from llm_assets.inference.integer_products import cpu_flags, integer_products
+from llm_assets.inference.integer_products import cpu_flags, decodes, integer_products
 from llm_assets.inference.kv_cache import KvCache, aligned
 from llm_assets.inference.session import open_session
 
@@ -53,7 +53,7 @@ class OnnxModel:
         precision, new = str(self.package["precision"]), self.package["format"] == FORMAT
         graph = integer_products(folder / MODEL, precision, cpu_flags()) if new else None
         integers = _Rows(open_session(graph, threads, SLOWER), pairs=False) if graph else None
-        if integers and precision == "int8":
+        if integers and decodes(precision, cpu_flags()):
             self._decoder = integers
         else:
             self._decoder = _Rows(open_session(folder / MODEL, threads, SLOWER), pairs=True)
@@ -147,15 +147,16 @@ class OnnxModel:
         inputs["logit_rows"] = np.arange(count)
         if len(self._decoded) != count:
             self._decoded = np.empty((count, self.vocab), dtype=np.float32)
-        logits, chosen = self._decoded, list[np.ndarray]()
-        while True:
-            self._decoder.run(cache, 0, inputs, logits)
-            if len(chosen) + 1 == steps or self.eos in (likeliest := logits[:rows].argmax(axis=1)):
-                return np.array(chosen, dtype=np.int64).reshape(-1, rows), logits[:rows]
+        bound = self._decoder.run(cache, 0, inputs, self._decoded)
+        token, past, total = bound["input_ids"][:rows, 0], bound["seqlens_k"][:rows], bound["total_sequence_length"]
+        logits, chosen = self._decoded[:rows], list[np.ndarray]()
+        while len(chosen) + 1 < steps and self.eos not in (likeliest := logits.argmax(axis=1)).tolist():
             chosen.append(likeliest)
-            ids[:rows, 0] = likeliest
-            before[:rows] += 1
+            token[:] = likeliest
+            past += 1
             total += 1
+            self._decoder.again()
+        return np.array(chosen, dtype=np.int64).reshape(-1, rows), logits
 
     def _run(
         self, rows: _Rows, cache: KvCache, first: int, tokens: np.ndarray, lengths: np.ndarray, wanted: np.ndarray
@@ -188,8 +189,11 @@ class _Rows:
         self._inputs: dict[str, np.ndarray] = {}
         self._logits: np.ndarray | None = None
 
-    def run(self, cache: KvCache, first: int, inputs: dict[str, np.ndarray], logits: np.ndarray) -> None:
-        """One call over rows first…, of which `input_ids` has a row each; it fills `logits`."""
+    def run(
+        self, cache: KvCache, first: int, inputs: dict[str, np.ndarray], logits: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """One call over rows first…, of which `input_ids` has a row each; it fills `logits`. The arrays that its inputs
+        lie in: what is written to them is what `again` reads."""
         rows, binding = len(inputs["input_ids"]), self._binding
         wanted = (cache, first, rows, cache.capacity)
         if self._bound != wanted:
@@ -212,7 +216,12 @@ class _Rows:
         if self._logits is not logits:
             binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
             self._logits = logits
-        self._session.run_with_iobinding(binding)
+        self.again()
+        return self._inputs
+
+    def again(self) -> None:
+        """The same call with what its arrays hold now."""
+        self._session.run_with_iobinding(self._binding)
 
 
 def cache_for(model: OnnxModel, rows: int, longest: int) -> KvCache:

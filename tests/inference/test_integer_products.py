@@ -15,7 +15,7 @@ from llm_assets.compression.export import export_package
 from llm_assets.errors import UserError
 from llm_assets.inference import integer_products as products
 from llm_assets.inference import onnx_model
-from llm_assets.inference.integer_products import cpu_flags, integer_products, rounding
+from llm_assets.inference.integer_products import AMX, cpu_flags, integer_products, rounding
 from llm_assets.inference.onnx_model import MODEL, SLOWER, OnnxModel, _Rows, cache_for
 from llm_assets.inference.session import open_session
 from llm_assets.models.llama import load_model
@@ -26,11 +26,11 @@ pytestmark = pytest.mark.skipif(
 X86 = platform.machine() in ("x86_64", "AMD64")
 
 
-@pytest.fixture(autouse=True, params=["this CPU", *(["AVX2"] if X86 else [])])
+@pytest.fixture(autouse=True, params=["with AMX", "without", *(["AVX2"] if X86 else [])])
 def cpu(request, monkeypatch):
-    """This CPU, and one that can do no more than AVX2; a package of any size gains."""
+    """This CPU, whether it has AMX or not, and one that can do no more than AVX2; a package of any size gains."""
     monkeypatch.setattr(products, "SMALLEST", 0)
-    flags = cpu_flags() if request.param == "this CPU" else {"avx2"}
+    flags = {"with AMX": cpu_flags() | {AMX}, "without": cpu_flags() - {AMX}, "AVX2": {"avx2"}}[request.param]
     monkeypatch.setattr(onnx_model, "cpu_flags", lambda: flags)
     return flags
 
@@ -48,9 +48,10 @@ def package(request, tiny_checkpoint, tmp_path_factory):
     return folder
 
 
-def test_int8_decodes_with_them_too_and_int4_with_blocks(package):
+def test_int8_decodes_with_them_too_but_on_amx_and_int4_with_blocks(package, cpu):
     model = OnnxModel(package, threads=1)
-    assert (model._reader is model._decoder) == (model.package["precision"] == "int8")
+    assert (model._reader is model._decoder) == (model.package["precision"] == "int8" and AMX not in cpu)
+    assert model._decoder.pairs == (model._reader is not model._decoder)
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
