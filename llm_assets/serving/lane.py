@@ -178,6 +178,7 @@ class Lane:
                 row.told = now
                 self._tell(row, piece)
                 if piece.finish:
+                    self._metrics.inference_time.observe(now - row.started)
                     ended.append(at)
         return ended
 

@@ -13,8 +13,10 @@ from prometheus_client.utils import floatToGoString
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+CHOICES = (1, 2, 5, 10, 20)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-MODEL = "llm-assets"
+MODEL, ENGINE = "llm-assets", "0"  # vLLM numbers its engines; here is one
+LABELS = ["model_name", "engine"]
 CACHE_TIERS = ("exact", "semantic")
 REASONS = ("stop", "length", "abort", "error")  # why a request has ended
 
@@ -34,11 +36,11 @@ class Tally:
             self._sum += value * times
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        family = HistogramMetricFamily(self._name, self._text, labels=["model_name"])
+        family = HistogramMetricFamily(self._name, self._text, labels=LABELS)
         labels = [floatToGoString(bound) for bound in self._bounds]
         with self._lock:
             counts, total = [float(count) for count in accumulate(self._counts)], self._sum
-        family.add_metric([MODEL], list(zip(labels, counts, strict=True)), total)
+        family.add_metric([MODEL, ENGINE], list(zip(labels, counts, strict=True)), total)
         yield family
 
 
@@ -49,13 +51,13 @@ class Metrics:
         self.registry = CollectorRegistry()
 
         def gauge(name: str, text: str) -> Gauge:
-            return Gauge(name, text, ["model_name"], registry=self.registry).labels(MODEL)
+            return Gauge(name, text, LABELS, registry=self.registry).labels(MODEL, ENGINE)
 
         def counter(name: str, text: str) -> Counter:
-            return Counter(name, text, ["model_name"], registry=self.registry).labels(MODEL)
+            return Counter(name, text, LABELS, registry=self.registry).labels(MODEL, ENGINE)
 
         def histogram(name: str, text: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
-            return Histogram(name, text, ["model_name"], buckets=buckets, registry=self.registry).labels(MODEL)
+            return Histogram(name, text, LABELS, buckets=buckets, registry=self.registry).labels(MODEL, ENGINE)
 
         self.running = gauge("vllm:num_requests_running", "Rows being decoded.")
         self.waiting = gauge("vllm:num_requests_waiting", "Rows waiting for a batch.")
@@ -71,16 +73,23 @@ class Metrics:
         self.queue_time = histogram("vllm:request_queue_time_seconds", "Waiting for a batch.")
         self.prefill_time = histogram("vllm:request_prefill_time_seconds", "Reading a batch's prompts.")
         self.decode_time = histogram("vllm:request_decode_time_seconds", "From the first token to the last.")
+        self.inference_time = histogram("vllm:request_inference_time_seconds", "From the batch to the last token.")
+        self.per_token = histogram("vllm:request_time_per_output_token_seconds", "A token after a request's first.")
         self.request_prompt = histogram("vllm:request_prompt_tokens", "Prompt tokens a request.", TOKENS)
         self.request_generation = histogram("vllm:request_generation_tokens", "Generated tokens a request.", TOKENS)
+        self.request_longest = histogram(
+            "vllm:request_max_num_generation_tokens", "Generated tokens of a request's longest choice.", TOKENS
+        )
+        self.asked_n = histogram("vllm:request_params_n", "Choices that a request asks for.", CHOICES)
+        self.asked_tokens = histogram("vllm:request_params_max_tokens", "Tokens that a choice may have.", TOKENS)
         self.success = Counter(
             "vllm:request_success",
             "Finished requests.",
-            ["model_name", "finished_reason"],
+            [*LABELS, "finished_reason"],
             registry=self.registry,
         )
         for reason in REASONS:  # shown from the start, at 0
-            self.success.labels(MODEL, reason)
+            self.success.labels(MODEL, ENGINE, reason)
         self.batch_size = Tally("llm_assets:batch_size", "Rows of a decoding step.", ROWS, self.registry)
         self.cache_hits = Counter(
             "llm_assets:cache_hits", "Replies given from a cache.", ["tier"], registry=self.registry
@@ -110,7 +119,7 @@ class Metrics:
         self.serving.labels(digest).set(1)
 
     def finished(self, reason: str) -> None:
-        self.success.labels(MODEL, reason).inc()
+        self.success.labels(MODEL, ENGINE, reason).inc()
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -107,7 +107,7 @@ def test_every_refusal_is_counted(busy, documents):
     assert gauge(busy, "vllm:admission_rejections_total") == refused
     name = 'http_requests_total{handler="/v1/completions",method="POST",status="429"}'
     assert gauge(busy, name) == refused
-    assert gauge(busy, 'vllm:request_success_total{finished_reason="error"') == refused
+    assert gauge(busy, 'vllm:request_success_total{engine="0",finished_reason="error"') == refused
     busy.stop(seconds=5)
     traffic = read_traffic(busy.home, digest="good-digest")
     assert traffic.loc[traffic["status"] == 429, "count"].sum() == refused

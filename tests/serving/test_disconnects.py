@@ -15,7 +15,7 @@ from llm_assets.serving.clients import LONG, ClientGone, off_the_loop
 
 TRIES = 20  # each but an answer that comes before its client has gone must save work; all of them never fail
 TOTAL = "http_requests_total{"
-ABORTED = 'vllm:request_success_total{finished_reason="abort"'
+ABORTED = 'vllm:request_success_total{engine="0",finished_reason="abort"'
 
 
 def saves_work(endpoint, request: bytes, done: str, whole: int) -> bool:

@@ -102,7 +102,7 @@ class World:
         return [row.tokens for row in rows]
 
     def value(self, name: str) -> float:
-        return self.metrics.registry.get_sample_value(name, {"model_name": "llm-assets"})
+        return self.metrics.registry.get_sample_value(name, {"model_name": "llm-assets", "engine": "0"})
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_the_cache_takes_the_shape_that_the_rows_need(world, exact):
     assert got == big.run(*(big.row(exact, row.prompt, row.sampling) for row in rows))
     big.engine.close()
     sizes = world.metrics.registry.get_sample_value(
-        "llm_assets:batch_size_bucket", {"model_name": "llm-assets", "le": "2.0"}
+        "llm_assets:batch_size_bucket", {"model_name": "llm-assets", "engine": "0", "le": "2.0"}
     )
     assert 0 < sizes < world.value("llm_assets:batch_size_count")
     assert world.value("vllm:kv_cache_usage_perc") == 0

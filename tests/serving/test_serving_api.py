@@ -233,7 +233,8 @@ COUNTERS = (
 HISTOGRAMS = (
     "time_to_first_token_seconds", "inter_token_latency_seconds", "e2e_request_latency_seconds",
     "request_queue_time_seconds", "request_prefill_time_seconds", "request_decode_time_seconds",
-    "request_prompt_tokens", "request_generation_tokens",
+    "request_inference_time_seconds", "request_time_per_output_token_seconds", "request_prompt_tokens",
+    "request_generation_tokens", "request_max_num_generation_tokens", "request_params_n", "request_params_max_tokens",
 )  # fmt: skip
 
 
@@ -249,7 +250,7 @@ def test_health_and_metrics_name_the_model(http):
     names = {name for name, _ in samples}
     assert {f"vllm:{name}" for name in GAUGES} | {f"vllm:{name}_total" for name in COUNTERS} <= names
     for name in (*(f"vllm:{name}" for name in HISTOGRAMS), "llm_assets:batch_size"):
-        assert samples[f"{name}_count", (("model_name", "llm-assets"),)] > 0, name
+        assert samples[f"{name}_count", (("engine", "0"), ("model_name", "llm-assets"))] > 0, name
         assert f"{name}_bucket" in names and f"{name}_sum" in names
     ended = {dict(labels)["finished_reason"] for name, labels in samples if name == "vllm:request_success_total"}
     assert ended == {"stop", "length", "abort", "error"}, "shown from the start: a rate needs the 0 before the 1"

@@ -121,6 +121,12 @@ def finish(service: Service, reply: Reply, status: int, facts: dict[str, Any]) -
         metrics.request_generation.observe(reply.completion_tokens)
         metrics.e2e.observe(ended - reply.started)
         metrics.decode_time.observe(ended - reply.first)
+        longest = max(choice.tokens for choice in reply.choices)
+        if longest > 1:
+            metrics.per_token.observe((ended - reply.first) / (longest - 1))
+        metrics.request_longest.observe(longest)
+        metrics.asked_n.observe(reply.n)
+        metrics.asked_tokens.observe(reply.sampling.max_tokens)
     reasons = {choice.finish for choice in reply.choices}
     reason = "abort" if status == GONE else "error" if status != 200 else "length" if "length" in reasons else "stop"
     metrics.finished(reason)
