@@ -7,7 +7,7 @@ need be: ONNX Runtime takes two rows at a time and a last odd one by another ker
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +128,18 @@ class OnnxModel:
         return self.decode_greedily(cache, tokens, lengths, 1, spare)[1].copy()
 
     def decode_greedily(
-        self, cache: KvCache, tokens: np.ndarray, lengths: np.ndarray, steps: int, spare: int = 0
+        self,
+        cache: KvCache,
+        tokens: np.ndarray,
+        lengths: np.ndarray,
+        steps: int,
+        spare: int = 0,
+        enough: Callable[[], bool] = lambda: False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """`decode` up to `steps` times, each time with the likeliest tokens of the time before: these tokens, int64
-        [times - 1, rows], and the logits of the last time, until the next call. That time is the first in which the end
-        token is a row's likeliest, if there is one. What surrounds a step costs a small model as much as the step does.
+        [times - 1, rows], and the logits of the last time, until the next call. That time is the first after which it
+        is `enough`, or in which the end token is a row's likeliest, if there is one. What surrounds a step costs a
+        small model as much as the step does.
         """
         rows = len(tokens)
         if int(lengths.max()) + steps > min(cache.capacity, self.context):
@@ -150,7 +157,9 @@ class OnnxModel:
         bound = self._decoder.run(cache, 0, inputs, self._decoded)
         token, past, total = bound["input_ids"][:rows, 0], bound["seqlens_k"][:rows], bound["total_sequence_length"]
         logits, chosen = self._decoded[:rows], list[np.ndarray]()
-        while len(chosen) + 1 < steps and self.eos not in (likeliest := logits.argmax(axis=1)).tolist():
+        while (
+            len(chosen) + 1 < steps and not enough() and self.eos not in (likeliest := logits.argmax(axis=1)).tolist()
+        ):
             chosen.append(likeliest)
             token[:] = likeliest
             past += 1

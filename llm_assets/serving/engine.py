@@ -115,7 +115,7 @@ class Engine:
         try:
             read = lane.read()
             self._flush()  # first tokens do not wait for the step of decoding
-            if read and lane.gathers(bool(self._arrived)):
+            if read and lane.gathers:
                 return read, read
             rows, tokens = lane.decode()
             return read + rows, read + tokens
@@ -139,7 +139,9 @@ class Engine:
             del self._lanes[package]
         for row in arrived:
             if row.package not in self._lanes:
-                self._lanes[row.package] = Lane(row.package, self._settings, self._metrics, self._tell)
+                self._lanes[row.package] = Lane(
+                    row.package, self._settings, self._metrics, self._tell, lambda: bool(self._arrived)
+                )
                 self._stepped = time.monotonic()  # to lay out a cache says nothing of the engine's speed
             self._lanes[row.package].waiting.append(row)
         now = time.monotonic()

@@ -23,16 +23,19 @@ Tell = Callable[[Row, Event], None]
 MIN_CAPACITY = 128  # tokens of a slot; it doubles while rows need more
 PIECES = 400  # a second that all rows tell together: more would take the cores from the model
 PIECES_OF_ONE = 100  # a second that one row tells: more than eyes can follow
-MOMENT = 0.002  # seconds: a new request notices no longer wait
+MOMENT = 0.01  # seconds of steps after which rows that tell nothing are looked at: who has gone, who is late
 BURST = 8  # times prefill_tokens that may be read while rows which came together begin
 
 
 class Lane:
-    """One package's rows. `tell` is called with what rows produce."""
+    """One package's rows. `tell` is called with what rows produce; `arrived` says whether there are rows that are not
+    in the queue yet."""
 
-    def __init__(self, package: Served, settings: ServingConfig, metrics: Metrics, tell: Tell) -> None:
+    def __init__(
+        self, package: Served, settings: ServingConfig, metrics: Metrics, tell: Tell, arrived: Callable[[], bool]
+    ) -> None:
         self._model = package.model
-        self._settings, self._metrics, self._tell = settings, metrics, tell
+        self._settings, self._metrics, self._tell, self._arrived = settings, metrics, tell, arrived
         self._longest = aligned(self._model.context)
         tokens = settings.kv_cache_mb * 2**20 // self._model.token_bytes
         # Two rows of the whole context always fit, whatever the setting says: any request can be answered.
@@ -42,7 +45,6 @@ class Lane:
         self.decoding: list[Row] = []
         self.reading: Row | None = None
         self._joining: list[Row] = []  # short prompts that are being read together
-        self._step_seconds = 1.0  # that the last step of decoding took
         self._burst = 0  # prompt tokens read since the last decoding
 
     @property
@@ -73,12 +75,12 @@ class Lane:
         for row in [row for row in self.waiting if gone(row)]:
             self.waiting.remove(row)
 
-    def gathers(self, arrived: bool) -> bool:
+    @property
+    def gathers(self) -> bool:
         """Whether decoding waits: rows that come together begin together, so one that has only its first token waits
-        while prompts are read. A reply that is under way never waits for more than `prefill_tokens`. arrived: whether
-        there are rows that are not in the queue yet."""
+        while prompts are read. A reply that is under way never waits for more than `prefill_tokens`."""
         free = len(self.decoding) < self._settings.max_batch
-        more = self.reading is not None or (free and (arrived or bool(self.waiting)))
+        more = self.reading is not None or (free and (self._arrived() or bool(self.waiting)))
         return more and not self._begun and 0 < self._burst < BURST * self._settings.prefill_tokens
 
     @property
@@ -132,24 +134,30 @@ class Lane:
         tokens = np.array([row.token for row in rows], dtype=np.int64)
         lengths = np.array([row.past for row in rows], dtype=np.int32)
         spare = self.reading.past if self.reading else 0
-        before, logits = self._model.decode_greedily(self._cache, tokens, lengths, self._steps(rows), spare)
+        before, logits = self._model.decode_greedily(
+            self._cache, tokens, lengths, self._steps(rows), spare, self._until(rows, started)
+        )
         steps = len(before) + 1
         for row, taken in zip(rows, before.T.tolist(), strict=True):
             row.past += steps
             if taken:
                 row.take(taken)
-        self._step_seconds = (time.monotonic() - started) / steps
         self._metrics.batch_size.observe(len(rows), steps)
         count = len(rows)
         self._leave(self._advance(rows, logits, steps))
         return count, count * steps
 
     def _steps(self, rows: list[Row]) -> int:
-        """How many tokens the rows get before anybody looks at them: as many as take a moment, where nobody waits and
-        nothing but the likeliest tokens is asked for."""
-        if self.waiting or self.reading or not all(row.greedy for row in rows):
-            return 1
-        return max(1, min(int(MOMENT / self._step_seconds), *(row.left for row in rows)))
+        """How many tokens the rows may get before anybody looks at them: one, where somebody waits, or something else
+        than the likeliest tokens is asked for."""
+        alone = not (self.waiting or self.reading) and all(row.greedy for row in rows)
+        return min(row.left for row in rows) if alone else 1
+
+    def _until(self, rows: list[Row], now: float) -> Callable[[], bool]:
+        """Says when rows are to be looked at: a row has arrived, or one of them is to tell."""
+        wait = _between(rows)
+        end = min((row.looked + wait for row in rows if row.streamed), default=now + MOMENT)
+        return lambda: self._arrived() or time.monotonic() >= end
 
     def _begin(self, rows: list[Row], logits: np.ndarray, started: float) -> None:
         """Rows whose prompts have been read get their first token, and are decoded from now on."""
@@ -164,9 +172,9 @@ class Lane:
         """Choose each row's next token, the last of so many, and tell; which of the rows have ended."""
         ended = []
         now = time.monotonic()
-        wait = max(len(rows) / PIECES, 1 / PIECES_OF_ONE)
+        wait = _between(rows)
         for at, (row, likeliest) in enumerate(zip(rows, logits.argmax(axis=1).tolist(), strict=True)):
-            hold = bool(row.first_token) and not (row.streamed and now >= row.told + wait)
+            hold = bool(row.first_token) and not (row.streamed and now >= row.looked + wait)
             piece = row.choose(likeliest, logits[at], hold)
             if row.first_token:
                 self._metrics.inter_token.observe((now - row.last_token) / tokens, tokens)
@@ -174,8 +182,9 @@ class Lane:
                 row.first_token = now
                 self._metrics.ttft.observe(now - row.queued)
             row.last_token = now
+            if not hold:
+                row.looked = now
             if piece is not None:
-                row.told = now
                 self._tell(row, piece)
                 if piece.finish:
                     self._metrics.inference_time.observe(now - row.started)
@@ -232,3 +241,8 @@ class Lane:
             self._cache.reshape(capacity, [other.past for other in self.decoding])
             enough = True
         return enough
+
+
+def _between(rows: list[Row]) -> float:
+    """Seconds between two pieces that a row tells."""
+    return max(len(rows) / PIECES, 1 / PIECES_OF_ONE)

@@ -36,7 +36,7 @@ class Row:
     """One choice of one request. `emit` is called where the engine delivers events. Times are of the monotonic clock.
 
     streamed: whether somebody reads it while it grows. past: tokens of it that lie in the KV cache. token: the last one
-    chosen, which does not.
+    chosen, which does not. looked: when its text was last asked for, to be told as far as it is certain.
     """
 
     package: Served
@@ -54,7 +54,7 @@ class Row:
     started: float = 0.0
     first_token: float = 0.0
     last_token: float = 0.0
-    told: float = 0.0
+    looked: float = 0.0
     _held: str = ""
     _told: list[TokenLogprob] = field(default_factory=list)
     _unread: list[int] = field(default_factory=list)  # tokens whose text is not known yet

@@ -196,20 +196,46 @@ def test_rows_that_come_together_begin_together(world, exact):
 def test_steps_made_at_once_give_the_same_replies(world, served, monkeypatch, ways):
     """As many at once as there can be, and one at a time; replies that end by the end token, and by their length."""
     asked = [(prompt, ways[at % len(ways)]) for at, prompt in enumerate(prompts(24, 14))]
-    calls, decode = [], served.model.decode_greedily
-    monkeypatch.setattr(served.model, "decode_greedily", lambda *given: calls.append(given[3]) or decode(*given))
-    found = []
+    steps, decode, found = [], served.model.decode_greedily, []
+
+    def decode_greedily(*given):
+        before, logits = decode(*given)
+        steps.append(len(before) + 1)
+        return before, logits
+
+    monkeypatch.setattr(served.model, "decode_greedily", decode_greedily)
     for moment in (3600, 0):
         monkeypatch.setattr(lane, "MOMENT", moment)
-        calls.clear()
+        steps.clear()
         rows = [world.row(served, *row) for row in asked]
+        for row in rows:
+            row.streamed = False
         world.engine.submit(rows)
         assert all(row.ended.wait(60) for row in rows)
-        assert (max(calls) > 20) == bool(moment)
+        assert max(steps) > 20 if moment else max(steps) == 1
         texts = ["".join(event.text for event in row.events) for row in rows]
         found.append([(row.tokens, text, row.events[-1].finish) for row, text in zip(rows, texts, strict=True)])
     assert found[0] == found[1]
     assert {finish for _, _, finish in found[0]} == {"stop", "length"}
+
+
+def test_who_arrives_while_many_steps_are_made_waits_for_one(world, exact, monkeypatch):
+    monkeypatch.setattr(lane, "MOMENT", 3600)
+    long, short = (world.row(exact, prompt, Sampling(100, ignore_eos=True)) for prompt in prompts(2, 2))
+    long.streamed = short.streamed = False
+    made, decode = [], exact.model.decode_greedily
+
+    def decode_greedily(*given):
+        if not made:
+            world.engine.submit([short])
+        found = decode(*given)
+        made.append((given[3], len(found[0]) + 1))
+        return found
+
+    monkeypatch.setattr(exact.model, "decode_greedily", decode_greedily)
+    world.engine.submit([long])
+    assert long.ended.wait(60) and short.ended.wait(60)
+    assert made[0] == (99, 1) and max(steps for _, steps in made) > 20
 
 
 def test_one_stream_tells_no_more_pieces_than_eyes_follow(world, exact):
