@@ -152,7 +152,14 @@ def test_deadline(endpoint, packages):
     hasty.start()
     hasty.wait_serving("digest-1")
     headers = {"authorization": f"Bearer {hasty.api_key()}"}
-    body = {"model": "llm-assets", "messages": ask(TEXT), "temperature": 2, "max_tokens": 200, "n": 8}
+    body = {
+        "model": "llm-assets",
+        "messages": ask(TEXT),
+        "temperature": 2,
+        "max_tokens": 200,
+        "ignore_eos": True,
+        "n": 8,
+    }
     with httpx.Client(base_url=hasty.url, headers=headers) as http:
         for _ in range(50):
             reply = http.post("/v1/chat/completions", json=body)
