@@ -27,8 +27,8 @@ from resources.endpoint import Endpoint
 
 pytestmark = pytest.mark.slow
 LONG = {"model": "llm-assets", "prompt": "count", "max_tokens": 200, "ignore_eos": True, "temperature": 0.8}
-TEXTS = {"model": "llm-assets", "input": ["join rows and columns of two tables on a key " * 6] * 32}
-TEXTS |= {"encoding_format": "base64"}  # the client is to be lighter than the server
+TEXTS = {"model": "llm-assets", "input": ["join rows and columns of two tables on a key " * 6] * 128}
+TEXTS |= {"encoding_format": "base64"}  # the client, and what refuses it, are to be lighter than the model
 ABORTED = 'vllm:request_success_total{engine="0",finished_reason="abort"'
 
 
