@@ -51,9 +51,10 @@ class OnnxModel:
         self.layers = int(self.package["layers"])
         self._kv_heads, self._head_dim = int(self.package["kv_heads"]), int(self.package["head_dim"])
         precision, new = str(self.package["precision"]), self.package["format"] == FORMAT
-        graph = integer_products(folder / MODEL, precision, cpu_flags()) if new else None
+        flags = cpu_flags()
+        graph = integer_products(folder / MODEL, precision, flags) if new else None
         integers = _Rows(open_session(graph, threads, SLOWER), pairs=False) if graph else None
-        if integers and decodes(precision, cpu_flags()):
+        if integers and decodes(precision, flags):
             self._decoder = integers
         else:
             self._decoder = _Rows(open_session(folder / MODEL, threads, SLOWER), pairs=True)

@@ -150,8 +150,9 @@ class Lane:
     def _steps(self, rows: list[Row]) -> int:
         """How many tokens the rows may get before anybody looks at them: one, where somebody waits, or something else
         than the likeliest tokens is asked for."""
-        alone = not (self.waiting or self.reading) and all(row.greedy for row in rows)
-        return min(row.left for row in rows) if alone else 1
+        if self.waiting or self.reading or not all(row.greedy for row in rows):
+            return 1
+        return min(row.left for row in rows)
 
     def _until(self, rows: list[Row], now: float) -> Callable[[], bool]:
         """Says when rows are to be looked at: a row has arrived, or one of them is to tell."""

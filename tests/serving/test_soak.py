@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 LONG = {"model": "llm-assets", "prompt": "count", "max_tokens": 200, "ignore_eos": True, "temperature": 0.8}
 TEXTS = {"model": "llm-assets", "input": ["join rows and columns of two tables on a key " * 6] * 32}
 TEXTS |= {"encoding_format": "base64"}  # the client is to be lighter than the server
-MANY = TEXTS | {"input": TEXTS["input"] * 4}  # and ten times what can be encoded no more than can be refused
+MANY = TEXTS | {"input": TEXTS["input"] * 4}  # ten times as many as can be encoded are fewer than can be refused
 ABORTED = 'vllm:request_success_total{engine="0",finished_reason="abort"'
 
 
@@ -88,7 +88,12 @@ async def flood(endpoint: Endpoint, request: bytes, rate: float, seconds: float)
 
 
 @pytest.mark.parametrize(
-    ("kind", "path", "body"), [("packages", "/v1/completions", LONG), ("encoders", "/v1/embeddings", MANY)]
+    ("kind", "path", "body"),
+    [
+        ("packages", "/v1/completions", LONG),
+        ("encoders", "/v1/embeddings", TEXTS),
+        ("encoders", "/v1/embeddings", MANY),
+    ],
 )
 def test_ten_times_what_it_can_do_for_a_minute(endpoint, request, kind, path, body):
     """What is taken is answered within its deadline, the rest is told 429 at once, and memory stays as it was."""
