@@ -1,4 +1,5 @@
-"""Our server alone: what a shared beginning saves, what a known reply costs, and what the server adds to its model."""
+"""Our server alone: what a shared beginning saves, what a known reply costs, and what the server and drawing tokens add
+to its model."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .bars import Bar, at_least, at_most
-from .client import complete
+from .client import complete, drive_http
 from .compare import REQUESTS, best
 from .contenders import Contender, Peers, in_process, serving
 from .models import Prepared
@@ -21,6 +22,8 @@ from .workload import FIRST_TOKEN, WARM, Cell, measure, quantile
 
 PREFIX, REST, PAIRS = 512, 16, 10
 REPEATS = 300
+DRAWN = {"temperature": {"temperature": 1}, "top_p": {"temperature": 1, "top_p": 0.9}}  # of bodies
+CROWD = 16  # clients whose tokens are drawn
 GROUP = "int8"
 
 
@@ -91,11 +94,26 @@ def server_cost(model: Prepared, peers: Peers, rounds: int) -> tuple[dict[str, A
     return result, bars
 
 
+def drawing_cost(model: Prepared, rounds: int) -> tuple[dict[str, Any], Bar]:
+    """Throughput with tokens drawn by temperature, and by top-p too, against greedy ones, interleaved."""
+    kinds = [("warm", {}), *[*({"greedy": {}} | DRAWN).items()] * rounds]
+    found: dict[str, list[dict[str, float]]] = {}
+    with serving(model.path(f"package-{GROUP}")) as (url, headers):
+        for number, (name, more) in enumerate(kinds):
+            prompts = Cell(CROWD, REQUESTS[CROWD], seed=number).prompts(model.vocab)  # that no cache knows
+            samples = drive_http(url, prompts, CROWD, {"model": "llm-assets"} | more, headers)
+            found.setdefault(name, []).append(measure(samples))
+    speeds = {name: best(found[name])["tokens_per_second"] for name in ("greedy", *DRAWN)}
+    share = 100 * (1 - speeds["temperature"] / speeds["greedy"])
+    return speeds, at_most(f"{model.name}, {CROWD} concurrent: share of the time that drawing takes, %", share, 25)
+
+
 def measure_all(model: Prepared, peers: Peers, rounds: int) -> tuple[dict[str, Any], list[Bar]]:
     cost, bars = server_cost(model, peers, rounds)
     replies, reply_bar = exact_replies(model)
-    found = {"server_cost": cost, "exact_replies": replies}
-    if model.context >= PREFIX + REST + 64:  # the demo's context is shorter than the prefix
+    drawing, drawing_bar = drawing_cost(model, rounds)
+    found = {"server_cost": cost, "exact_replies": replies, "drawing": drawing}
+    if model.context >= PREFIX + REST + 64:  # the demo's is shorter than the prefix, and its steps than any drawing
         found["prefix_reuse"], prefix_bar = prefix_reuse(model)
-        bars.append(prefix_bar)
+        bars += [prefix_bar, drawing_bar]
     return found, [*bars, reply_bar]

@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+BLOCK = 128  # weights that are summed up together
+
 
 @dataclass(frozen=True)
 class Constraint:
@@ -136,24 +138,53 @@ class Sampler:
 def _draw(scores: np.ndarray, sampling: Sampling, draw: float) -> int:
     """The token at `draw` (uniform in [0, 1)) of the distribution that temperature, top-k, top-p and min-p leave.
 
-    Ties and the order of summation are fixed by a stable sort, so equal scores give equal tokens on any machine.
+    Tokens lie in the order of the vocabulary. To sort them, or to sum them up one by one, would take longer than a step
+    of a small model.
     """
-    tokens = np.flatnonzero(scores > -np.inf)
-    if 0 < sampling.top_k < len(tokens):
-        smallest = np.partition(scores[tokens], -sampling.top_k)[-sampling.top_k]
-        tokens = tokens[scores[tokens] >= smallest]
-    tokens = tokens[np.argsort(-scores[tokens], kind="stable")]
-    if sampling.top_k:
-        tokens = tokens[: sampling.top_k]
-    scaled = scores[tokens].astype(np.float64) / sampling.temperature
-    mass = np.cumsum(np.exp(scaled - scaled[0]))
-    kept = len(mass)
+    weights = np.exp((scores - scores.max()) / np.float32(sampling.temperature))
+    if 0 < sampling.top_k < len(weights):
+        _keep(weights, sampling.top_k, np.partition(weights, -sampling.top_k)[-sampling.top_k])
     if sampling.top_p < 1:
-        kept = int(np.searchsorted(mass, sampling.top_p * mass[-1])) + 1  # the smallest set that holds top_p
+        _keep(weights, *_nucleus(weights, sampling.top_p))
     if sampling.min_p > 0:
-        kept = min(kept, int((scaled - scaled[0] >= np.log(sampling.min_p)).sum()))
-    kept = max(1, min(kept, len(mass)))
-    return int(tokens[min(int(np.searchsorted(mass[:kept], draw * mass[kept - 1], side="right")), kept - 1)])
+        weights[weights < sampling.min_p] = 0
+    return _at(weights, draw)
+
+
+def _keep(weights: np.ndarray, count: int, smallest: np.float32) -> None:
+    """Put all but the `count` largest to 0, in place, given the smallest of these; of equal ones the first are kept."""
+    weights *= weights >= smallest
+    surplus = np.count_nonzero(weights) - count
+    if surplus > 0:
+        weights[np.flatnonzero(weights == smallest)[-surplus:]] = 0
+
+
+def _nucleus(weights: np.ndarray, top_p: float) -> tuple[int, np.float32]:
+    """How many tokens the smallest set has that holds `top_p` of the mass (Holtzman et al. 2020, section 3.1), and the
+    smallest weight in it."""
+    total = weights.sum(dtype=np.float64)
+    large = weights[weights >= (1 - top_p) * total / len(weights)]  # all others together are less than what may miss
+    large = np.sort(large)[::-1]
+    mass = np.cumsum(large, dtype=np.float64)
+    count = min(int(np.searchsorted(mass, top_p * total)) + 1, len(large))
+    return count, large[count - 1]
+
+
+def _at(weights: np.ndarray, share: float) -> int:
+    """The first token at which the sum of the weights up to it is more than `share` of all: never one without weight.
+    Summed up one by one are only those of the block it lies in."""
+    ends = np.cumsum(np.add.reduceat(weights, np.arange(0, len(weights), BLOCK), dtype=np.float64))
+    wanted = share * ends[-1]
+    block = _passes(ends, wanted)
+    begin = BLOCK * block
+    within = np.cumsum(weights[begin : begin + BLOCK], dtype=np.float64)
+    return begin + _passes(within, wanted - (ends[block - 1] if block else 0.0))
+
+
+def _passes(sums: np.ndarray, wanted: float) -> int:
+    """Where ascending sums first are more than `wanted`; the first of the largest where rounding keeps all from it."""
+    at = int(np.searchsorted(sums, wanted, side="right"))
+    return at if at < len(sums) else int(np.searchsorted(sums, sums[-1]))
 
 
 def _told(logits: np.ndarray, token: int, count: int) -> TokenLogprob:

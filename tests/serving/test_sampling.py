@@ -6,8 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from llm_assets.serving.sampling import Sampler, Sampling, _draw
+from llm_assets.serving.sampling import Sampler, Sampling, _at, _draw
 
 VOCAB, EOS, DRAWS = 60, 1, 20_000
 
@@ -50,6 +52,41 @@ def test_tokens_come_as_often_as_those_of_transformers(case):
     sampling = Sampling(8, **case)
     scores = logits(CASES.index(case))
     assert np.abs(frequencies(scores, sampling) - expected(scores, sampling)).max() <= 1 / DRAWS
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=700).filter(any),
+    st.one_of(st.floats(0, 1, exclude_max=True), st.just(np.nextafter(1, 0))),
+)
+def test_the_token_is_the_one_at_that_share_of_the_mass(counts, share):
+    """Also where zeros come first, last or fill whole blocks. Sums of whole numbers are exact."""
+    weights = np.array(counts, np.float32)
+    sums = np.cumsum(counts)
+    want = next((at for at, mass in enumerate(sums) if mass > share * sums[-1]), int(np.flatnonzero(counts)[-1]))
+    assert _at(weights, share) == want
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 3000),
+    st.integers(0, 60),
+    st.floats(0.01, 1),
+    st.sampled_from([0.01, 0.8, 2.0]),
+)
+def test_what_is_drawn_from_a_large_vocabulary_is_what_sorting_it_leaves(seed, vocab, top_k, top_p, temperature):
+    drawn = np.random.default_rng(seed)
+    scores = np.round(drawn.normal(0, 3, vocab), 1).astype(np.float32)  # many are equal
+    scores[drawn.random(vocab) < 0.1] = -np.inf
+    scores[drawn.integers(vocab)] = 5
+    order = np.argsort(-scores, kind="stable")[: top_k or None]
+    weights = np.exp((scores[order].astype(np.float64) - scores.max()) / temperature)
+    mass = np.cumsum(weights) / weights.sum()
+    sampling = Sampling(8, temperature=temperature, top_k=top_k, top_p=top_p)
+    surely, perhaps = (order[np.append(0, mass[:-1]) < top_p + slack] for slack in (-1e-5, 1e-5))
+    tokens = {_draw(scores, sampling, draw) for draw in (*drawn.random(50), 0.0, np.nextafter(1, 0))}
+    assert tokens <= set(perhaps.tolist())
+    assert _draw(scores, sampling, 0.0) == min(surely if surely.size else perhaps)
 
 
 def test_equal_logits_are_all_likely_and_top_k_takes_the_first():
