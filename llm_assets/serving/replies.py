@@ -192,7 +192,7 @@ def _prompts(request: ChatRequest | CompletionRequest, package: Served) -> tuple
 
 def token_ids(texts: list[str], package: Served) -> list[list[int]]:
     """As a batch, whatever their number: only then does the tokenizer let other threads, the engine's, go on."""
-    return [encoded.ids for encoded in package.model.tokenizer.encode_batch(texts)]
+    return [encoded.ids for encoded in package.model.tokenizer.encode_batch_fast(texts)]
 
 
 def require_tokens(largest: int, package: Served, param: str) -> None:

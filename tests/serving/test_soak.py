@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 LONG = {"model": "llm-assets", "prompt": "count", "max_tokens": 200, "ignore_eos": True, "temperature": 0.8}
 TEXTS = {"model": "llm-assets", "input": ["join rows and columns of two tables on a key " * 6] * 32}
 TEXTS |= {"encoding_format": "base64"}  # the client is to be lighter than the server
-MANY = TEXTS | {"input": TEXTS["input"] * 4}  # ten times as many as can be encoded are fewer than can be refused
+MANY = TEXTS | {"input": TEXTS["input"] * 4}
 ABORTED = 'vllm:request_success_total{engine="0",finished_reason="abort"'
 
 
@@ -106,7 +106,7 @@ def test_ten_times_what_it_can_do_for_a_minute(endpoint, request, kind, path, bo
     served = start(endpoint, package, deadline_seconds=deadline, cache_entries=0, traffic={"file_mb": 1})
     asked = request_bytes(served, path, body)
     capacity = asyncio.run(closed_loop(served, asked, 16, 5)) / 5
-    asyncio.run(closed_loop(served, asked, 16, 5))
+    asyncio.run(flood(served, asked, 10 * capacity, 5))  # what is allocated once is allocated
     until(lambda: list(traffic.glob("*.parquet")), "yesterday's log is Parquet, the libraries for it are loaded")
     before = process(served).memory_info().rss
     answers = asyncio.run(flood(served, asked, 10 * capacity, 60))
@@ -120,7 +120,7 @@ def test_ten_times_what_it_can_do_for_a_minute(endpoint, request, kind, path, bo
     assert max(taken) < deadline + 1, "a request that is taken is answered in time"
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
     assert all(answer.json["error"]["code"] == "queue_full" for answer in refused)
-    assert grown < 64 * 2**20
+    assert grown < 32 * 2**20
     assert gauge(served, "vllm:num_requests_waiting{") == 0
     assert served.ask(tiny_package.ROWS[0][0]) == tiny_package.ROWS[0][1]
     assert len(taken) > capacity * 20, "a third of the minute's work is done for those that are taken"
