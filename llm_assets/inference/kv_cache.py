@@ -30,6 +30,12 @@ class KvCache:
         shape = (self.rows, self._heads, capacity, self._dim)
         self.arrays = [flat[: int(np.prod(shape))].reshape(shape) for flat in self._flat]
 
+    def touch(self, tokens: int) -> None:
+        """Take the memory of the first so many tokens from the system, which takes longer than to write to it. Before
+        anything is in it: it is zero afterwards."""
+        for flat in self._flat:
+            flat[: tokens * self._heads * self._dim] = 0
+
     def reshape(self, capacity: int, lengths: Sequence[int]) -> None:
         """Lay the memory out for rows of `capacity` tokens; the first len(lengths) rows keep that many tokens each."""
         longest = max(lengths, default=0)

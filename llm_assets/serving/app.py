@@ -40,8 +40,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
     upstream = Upstream(settings.backend, settings, metrics, log) if settings.backend else None
     engine, encoder = upstream or Engine(settings, metrics), EncoderEngine(settings, metrics)
     traffic = TrafficLog(home, settings.traffic)
-    check = upstream.require if upstream else None
-    watch = PackageWatch(home / "endpoint", threads, lambda served: metrics.serve(served.digest), check)
+    watch = PackageWatch(home / "endpoint", threads, lambda served: metrics.serve(served.digest), engine.prepare)
     admission = Admission(engine, encoder, watch, traffic, metrics, settings)
     service = Service(
         home,

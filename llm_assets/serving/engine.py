@@ -11,12 +11,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.lane import Lane
 from llm_assets.serving.load import Load, nearly_late, retry_after
 from llm_assets.serving.metrics import Metrics
-from llm_assets.serving.package import Served
+from llm_assets.serving.package import Served, ServedEncoder
 from llm_assets.serving.protocol import ApiError
 from llm_assets.serving.rows import Event, Piece, Row
 
@@ -44,6 +45,7 @@ class Engine:
         self.deliver = deliver
         self._settings, self._metrics = settings, metrics
         self._lanes: dict[Served, Lane] = {}
+        self._prepared: tuple[Served, Lane] | None = None
         self._load = Load(settings.max_batch, settings.prefill_tokens)
         self._arrived: list[Row] = []
         self._events: list[tuple[Row, Event]] = []
@@ -53,6 +55,11 @@ class Engine:
         self._stepped = 0.0  # when the last step ended, or work came after none was there
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
+
+    def prepare(self, package: Served | ServedEncoder, _: Path) -> None:
+        """Lay out what a package that is about to be served needs, so that its first rows do not wait for memory."""
+        if isinstance(package, Served):
+            self._prepared = package, self._new_lane(package)
 
     def submit(self, rows: list[Row]) -> None:
         """Queue the rows of one request: all of them or none. Raises ApiError 429 when the queue is full, or when
@@ -139,9 +146,7 @@ class Engine:
             del self._lanes[package]
         for row in arrived:
             if row.package not in self._lanes:
-                self._lanes[row.package] = Lane(
-                    row.package, self._settings, self._metrics, self._tell, lambda: bool(self._arrived)
-                )
+                self._lanes[row.package] = self._lane(row.package)
                 self._stepped = time.monotonic()  # to lay out a cache says nothing of the engine's speed
             self._lanes[row.package].waiting.append(row)
         now = time.monotonic()
@@ -149,6 +154,16 @@ class Engine:
             lane.drop(lambda row: row.cancelled or self._late(row, now))
         self._flush()
         return not self._closing
+
+    def _lane(self, package: Served) -> Lane:
+        prepared = self._prepared
+        if prepared is None or prepared[0] is not package:
+            return self._new_lane(package)
+        self._prepared = None
+        return prepared[1]
+
+    def _new_lane(self, package: Served) -> Lane:
+        return Lane(package, self._settings, self._metrics, self._tell, lambda: bool(self._arrived))
 
     def _late(self, row: Row, now: float) -> bool:
         if now < row.deadline:

@@ -21,6 +21,7 @@ from llm_assets.serving.rows import Event, Row
 
 Tell = Callable[[Row, Event], None]
 MIN_CAPACITY = 128  # tokens of a slot; it doubles while rows need more
+USUAL = 256  # tokens of a row
 PIECES = 400  # a second that all rows tell together: more would take the cores from the model
 PIECES_OF_ONE = 100  # a second that one row tells: more than eyes can follow
 MOMENT = 0.01  # seconds of steps after which rows that tell nothing are looked at: who has gone, who is late
@@ -40,7 +41,9 @@ class Lane:
         tokens = settings.kv_cache_mb * 2**20 // self._model.token_bytes
         # Two rows of the whole context always fit, whatever the setting says: any request can be answered.
         self._cache = self._model.new_cache(max(tokens, 2 * self._longest), min(MIN_CAPACITY, self._longest))
-        self._prefixes = PrefixCache(settings.prefix_cache_mb * 2**20)
+        self._prefixes = PrefixCache(settings.prefix_cache_mb * 2**20, self._cache)
+        self._cache.touch(settings.max_batch * USUAL)
+        self._prefixes.touch(2 * settings.max_batch * USUAL)  # where prompts stay when their rows have left
         self.waiting: deque[Row] = deque()
         self.decoding: list[Row] = []
         self.reading: Row | None = None
@@ -174,6 +177,8 @@ class Lane:
         ended = []
         now = time.monotonic()
         wait = _between(rows)
+        if any(row.streamed and now >= row.looked + wait for row in rows):
+            wait /= 2  # those that are half due tell too, and from then on together: each telling stops the model
         for at, (row, likeliest) in enumerate(zip(rows, logits.argmax(axis=1).tolist(), strict=True)):
             hold = bool(row.first_token) and not (row.streamed and now >= row.looked + wait)
             piece = row.choose(likeliest, logits[at], hold)

@@ -134,8 +134,8 @@ def _load_decoder(folder: Path, digest: str, threads: int) -> Served:
 class PackageWatch:
     """Follows the pointer: a new package is loaded beside the old one, which serves until the new one can.
 
-    A package that cannot be loaded, or that `check` refuses (UserError), changes nothing but `error`; it is tried again
-    when the pointer changes.
+    `prepare` makes what else a package needs before it is served. One that cannot be loaded, or prepared (UserError),
+    changes nothing but `error`; it is tried again when the pointer changes.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class PackageWatch:
         endpoint: Path,
         threads: int,
         on_swap: Callable[[Served | ServedEncoder], None],
-        check: Callable[[Served | ServedEncoder, Path], None] | None = None,
+        prepare: Callable[[Served | ServedEncoder, Path], None],
         poll: float = 0.3,
     ) -> None:
         self.current: Served | ServedEncoder | None = None
@@ -151,7 +151,7 @@ class PackageWatch:
         self.refused: str | None = None  # `deployed_at` of the pointer that `error` is about
         self.loading = True
         self._endpoint, self._threads, self._poll = endpoint, threads, poll
-        self._on_swap, self._check = on_swap, check
+        self._on_swap, self._prepare = on_swap, prepare
         self._seen: object = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="package-watch", daemon=True)
@@ -178,8 +178,7 @@ class PackageWatch:
                 return
             self.loading = self.current is None
             served = load_served(pointer, self._threads)
-            if self._check:
-                self._check(served, Path(pointer["package"]))
+            self._prepare(served, Path(pointer["package"]))
             self.current = served
             self.error = self.refused = None
             self._on_swap(served)

@@ -27,13 +27,22 @@ class Found:
 
 
 class PrefixCache:
-    """At most `limit` bytes; what was not used for longest goes first, and a block before the one it continues."""
+    """At most `limit` bytes; what was not used for longest goes first, and a block before the one it continues.
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    cache: one such as the prompts are read into.
+    """
+
+    def __init__(self, limit: int, cache: KvCache) -> None:
         self._blocks: OrderedDict[bytes, np.ndarray] = OrderedDict()
-        self._unused: list[np.ndarray] = []
-        self._room: np.ndarray | None = None
+        # Made once and used again and again: memory that is fresh from the system costs more than the copying.
+        shape = cache.block(BLOCK)
+        room = np.empty((limit // (4 * int(np.prod(shape))), *shape), np.float32)
+        self._unused = list(room[::-1])
+
+    def touch(self, tokens: int) -> None:
+        """Take the memory of the next so many tokens from the system, before they come."""
+        for block in self._unused[::-1][: tokens // BLOCK]:
+            block.fill(0)
 
     def find(self, prompt: Sequence[int]) -> Found:
         """The longest cached beginning of a prompt. Its last token is never part of it: the model must read one."""
@@ -48,11 +57,6 @@ class PrefixCache:
 
     def keep(self, prompt: Sequence[int], cache: KvCache, row: int) -> None:
         """Take in the whole blocks of a prompt that `row` of `cache` holds."""
-        if self._room is None:
-            # Made once and used again and again: memory that is fresh from the system costs more than the copying.
-            shape = cache.block(BLOCK)
-            self._room = np.empty((self._limit // (4 * int(np.prod(shape))), *shape), np.float32)
-            self._unused = list(self._room[::-1])
         keys = list(_keys(prompt))
         needed = {key for key, _ in keys}
         for key, stop in keys:

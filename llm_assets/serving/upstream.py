@@ -78,7 +78,7 @@ class Upstream:
         for server in list(self._started.values()):
             server.close()
 
-    def require(self, served: Served | ServedEncoder, package: Path) -> None:
+    def prepare(self, served: Served | ServedEncoder, package: Path) -> None:
         """UserError unless another server has the model of this package, started now where that is asked for. An
         encoder runs here."""
         if self._backend.vllm:

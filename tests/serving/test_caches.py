@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import httpx
 import numpy as np
+import psutil
 import pytest
 import tiny_package
 from test_soak import gauge, start
@@ -87,7 +90,7 @@ def test_beginnings_stay_within_their_bytes_and_the_least_used_goes():
     for array in cache.arrays:
         array[...] = np.random.default_rng(0).normal(size=array.shape)
     of_block = 4 * int(np.prod(cache.block(BLOCK)))
-    kept = PrefixCache(limit=5 * of_block + 7)  # five blocks and a bit
+    kept = PrefixCache(5 * of_block + 7, cache)  # five blocks and a bit
     prompts = [[number] * (2 * BLOCK + 1) for number in range(4)]
     for prompt in prompts[:2]:
         kept.keep(prompt, cache, 0)
@@ -99,9 +102,36 @@ def test_beginnings_stay_within_their_bytes_and_the_least_used_goes():
         assert np.array_equal(block, wanted)
     kept.keep(prompts[2], cache, 0)
     assert [kept.find(prompt).tokens for prompt in prompts] == [2 * BLOCK, BLOCK, 2 * BLOCK, 0]
-    assert kept._room.nbytes <= 5 * of_block + 7 and len(kept._blocks) + len(kept._unused) == 5
+    assert len(kept._blocks) + len(kept._unused) == 5
     kept.keep([9] * 256, cache, 1)  # eight blocks: as many of its beginning as there is room for
     assert kept.find([9] * 256).tokens == 5 * BLOCK and len(kept._blocks) == 5
-    nothing = PrefixCache(limit=0)
+    nothing = PrefixCache(0, cache)
     nothing.keep(prompts[0], cache, 0)
     assert nothing.find(prompts[0]).tokens == 0
+
+
+def test_memory_is_taken_before_it_is_needed():
+    """What the first requests write to is the process's already."""
+    process, mb = psutil.Process(), 2**20
+
+    def grown(work: Callable[[], object]) -> float:
+        before = process.memory_info().rss
+        work()
+        return (process.memory_info().rss - before) / mb
+
+    cache = KvCache(layers=8, kv_heads=4, head_dim=64, tokens=8192, capacity=256)  # 128 MB
+    prefixes = PrefixCache(64 * mb, cache)
+    assert grown(lambda: cache.touch(4096)) > 60
+    assert grown(lambda: prefixes.touch(2048)) > 28
+    rows = range(0, 16)
+
+    def use() -> None:
+        for row in rows:
+            for array in cache.arrays:
+                array[row] = row
+        for row in range(8):
+            prefixes.keep([row] * 256, cache, row)
+
+    assert grown(use) < 24  # of 92
+    assert not cache.arrays[0][16:].any() and prefixes.find([7] * 257).tokens == 256
+    prefixes.touch(10**6)  # more than there is

@@ -13,7 +13,7 @@ from llm_assets.compression.export import export_package
 from llm_assets.inference.onnx_model import OnnxModel
 from llm_assets.serving import lane
 from llm_assets.serving.config import ServingConfig
-from llm_assets.serving.engine import Engine
+from llm_assets.serving.engine import Engine, deliver_here
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import Served
 from llm_assets.serving.protocol import ApiError
@@ -316,6 +316,41 @@ def test_rows_end_with_the_package_they_began_with(world, exact, checkpoint, tmp
     assert expected[0] != expected[1]
     rows = [world.row(package, prompt, sampling) for _ in range(5) for package in (exact, other)]
     assert world.run(*rows) == expected * 5
+
+
+def test_what_a_package_needs_is_made_before_its_first_row(world, exact, checkpoint, tmp_path):
+    other = load(checkpoint, tmp_path / "int8", "int8", "other")
+    world.engine.prepare(exact, tmp_path)
+    made = world.engine._prepared[1]
+    row = world.row(exact, [5] * 20, Sampling(5, ignore_eos=True))
+    expected = world.run(row)
+    assert world.engine._lanes == {exact: made} and world.engine._prepared is None
+    world.engine.prepare(other, tmp_path)
+    assert world.run(world.row(exact, [5] * 20, Sampling(5, ignore_eos=True))) == expected
+    assert world.engine._prepared[0] is other, "a row of the old package leaves it alone"
+    world.run(world.row(other, [5] * 20, Sampling(5)))
+    assert list(world.engine._lanes)[-1] is other and world.engine._prepared is None
+
+
+def test_rows_that_began_apart_are_looked_at_together(world, exact, monkeypatch):
+    for name in ("PIECES", "PIECES_OF_ONE"):
+        monkeypatch.setattr(lane, name, 1000)
+    first, second = (world.row(exact, [at] * 20, Sampling(450, ignore_eos=True)) for at in (5, 6))
+    together: list[bool] = []
+
+    def deliver(events):
+        deliver_here(events)
+        if len(first.events) == 1 and not second.queued:
+            second.queued = time.sleep(0.0005) or time.monotonic()  # between two looks at the first
+            world.engine.submit([second])
+        if second.first_token and not first.ended.is_set():
+            together.append(first.looked == second.looked)
+
+    second.queued = 0.0
+    world.engine.deliver = deliver
+    world.engine.submit([first])
+    assert first.ended.wait(60) and second.ended.wait(60)
+    assert len(together) >= 6 and all(together[3:])
 
 
 def test_a_step_that_fails_fails_its_rows_alone(world, exact, checkpoint, tmp_path):
