@@ -15,6 +15,8 @@ from resources.config import UI_VARIABLE
 
 def keep_up(port: int) -> int:
     """Run what is stale, keep the services running, and stop all of them on Ctrl-C; the exit code."""
+    import dagster as dg
+
     from resources.endpoint import endpoint_of
 
     recipe, home = current_recipe(), home_folder()
@@ -26,7 +28,8 @@ def keep_up(port: int) -> int:
         signal.signal(number, signal.default_int_handler)
     ui = f"http://127.0.0.1:{port}"
     os.environ.setdefault(UI_VARIABLE, ui)
-    running = [services.start_webserver(home, port)]
+    with dg.DagsterInstance.get():  # makes Dagster's database, where there is none: two processes at once would fail
+        running = [services.start_webserver(home, port)]
     try:
         console.print(f"The Dagster UI is coming up at {ui}: the run can be watched there.")
         from llm_assets.report import print_outcome
