@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 
 from llm_assets.serving.package import ROUTE, ServedEncoder
 from llm_assets.serving.protocol import ApiError, RequestBody
+from llm_assets.serving.vocabulary import token_ids
 
 if TYPE_CHECKING:
     from llm_assets.inference.encoder_model import Encoded, EncoderModel
@@ -153,14 +154,11 @@ def prepare_encoding(request: EmbeddingRequest | ClassifyRequest, package: Serve
 
 
 def _token_ids(given: list[str] | list[list[int]], model: EncoderModel, cut: bool) -> list[list[int]]:
-    """Texts as token ids. cut: to what the model reads; the special tokens at a text's end stay there.
-
-    As a batch, whatever their number: only then does the tokenizer let other threads, which answer and refuse, go on.
-    """
-    if not isinstance(given[0], str):
-        return given  # type: ignore[return-value]
-    tokenizer = model.cutting if cut else model.tokenizer
-    return [encoded.ids for encoded in tokenizer.encode_batch_fast(given)]
+    """Texts as token ids. cut: to what the model reads; the special tokens at a text's end stay there."""
+    texts = [one for one in given if isinstance(one, str)]
+    if texts:
+        return token_ids(texts, model.cutting if cut else model.tokenizer)
+    return [one for one in given if not isinstance(one, str)]
 
 
 def _listed(given: Input) -> list[str] | list[list[int]]:

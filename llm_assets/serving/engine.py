@@ -58,8 +58,7 @@ class Engine:
 
     def prepare(self, package: Served | ServedEncoder, _: Path) -> None:
         """Lay out what a package that is about to be served needs, so that its first rows do not wait for memory."""
-        if isinstance(package, Served):
-            self._prepared = package, self._new_lane(package)
+        self._prepared = (package, self._new_lane(package)) if isinstance(package, Served) else None
 
     def submit(self, rows: list[Row]) -> None:
         """Queue the rows of one request: all of them or none. Raises ApiError 429 when the queue is full, or when

@@ -21,7 +21,7 @@ from llm_assets.serving.rows import Event, Row
 
 Tell = Callable[[Row, Event], None]
 MIN_CAPACITY = 128  # tokens of a slot; it doubles while rows need more
-USUAL = 256  # tokens of a row
+USUAL = 256  # tokens of a row, for which memory is taken before it comes
 PIECES = 400  # a second that all rows tell together: more would take the cores from the model
 PIECES_OF_ONE = 100  # a second that one row tells: more than eyes can follow
 MOMENT = 0.01  # seconds of steps after which rows that tell nothing are looked at: who has gone, who is late

@@ -16,6 +16,7 @@ from llm_assets.serving.package import RAW_MODEL, Served
 from llm_assets.serving.protocol import ApiError, shown
 from llm_assets.serving.requests import ChatRequest, CompletionRequest, Message
 from llm_assets.serving.sampling import Sampling, TokenLogprob
+from llm_assets.serving.vocabulary import token_ids
 
 if TYPE_CHECKING:
     from llm_assets.serving.constraints import TokenMatcher
@@ -177,22 +178,17 @@ def _prompts(request: ChatRequest | CompletionRequest, package: Served) -> tuple
     model = package.model
     if isinstance(request, ChatRequest):
         text, rendered = render(request.messages, request.model, package)
-        return [text], token_ids([rendered], package)
+        return [text], token_ids([rendered], model.tokenizer)
     given = request.prompt
     if isinstance(given, str) or isinstance(given[0], str):
         texts: list[str] = [given] if isinstance(given, str) else given  # type: ignore[assignment]
         rendered_texts = [render_text(text, request.model, package) for text in texts]
-        return texts, token_ids(rendered_texts, package)
+        return texts, token_ids(rendered_texts, model.tokenizer)
     ids: list[list[int]] = [given] if isinstance(given[0], int) else given  # type: ignore[assignment, list-item]
     if request.model in package.tasks:
         raise ApiError(400, f"{request.model} takes texts, not token ids", param="prompt", code="invalid_value")
     require_tokens(max(map(max, ids)), package, "prompt")
     return [model.tokenizer.decode(tokens, skip_special_tokens=False) for tokens in ids], ids
-
-
-def token_ids(texts: list[str], package: Served) -> list[list[int]]:
-    """As a batch, whatever their number: only then does the tokenizer let other threads, the engine's, go on."""
-    return [encoded.ids for encoded in package.model.tokenizer.encode_batch_fast(texts)]
 
 
 def require_tokens(largest: int, package: Served, param: str) -> None:

@@ -1,4 +1,4 @@
-"""A model's vocabulary as bytes: what each token adds to a text, and what grammars are matched over."""
+"""A model's vocabulary: texts as its tokens, what each token adds to a text, and what grammars are matched over."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
+    from tokenizers import Tokenizer
 
     from llm_assets.serving.package import Served
+
+
+def token_ids(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
+    """As a batch, whatever their number: only then does the tokenizer let other threads go on, which compute, answer
+    and refuse."""
+    return [encoded.ids for encoded in tokenizer.encode_batch_fast(texts)]
 
 
 class Vocabulary:

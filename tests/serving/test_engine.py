@@ -334,14 +334,15 @@ def test_what_a_package_needs_is_made_before_its_first_row(world, exact, checkpo
 
 def test_rows_that_began_apart_are_looked_at_together(world, exact, monkeypatch):
     for name in ("PIECES", "PIECES_OF_ONE"):
-        monkeypatch.setattr(lane, name, 1000)
+        monkeypatch.setattr(lane, name, 4000)  # so that there are many looks, however fast the machine is
     first, second = (world.row(exact, [at] * 20, Sampling(450, ignore_eos=True)) for at in (5, 6))
     together: list[bool] = []
 
     def deliver(events):
         deliver_here(events)
         if len(first.events) == 1 and not second.queued:
-            second.queued = time.sleep(0.0005) or time.monotonic()  # between two looks at the first
+            time.sleep(0.0002)  # between two looks at the first
+            second.queued = time.monotonic()
             world.engine.submit([second])
         if second.first_token and not first.ended.is_set():
             together.append(first.looked == second.looked)
