@@ -84,17 +84,18 @@ def test_sigterm_during_fifty_streams(endpoint, packages):
 
 
 def test_what_takes_longer_than_the_grace_is_told(endpoint, packages):
-    live = serve(endpoint, packages, max_batch=1, drain_seconds=0)
+    live = serve(endpoint, packages, max_batch=1, drain_seconds=0, queue_limit=1000, max_choices=64)
     pid = live.status()["pid"]
 
     async def end(http: httpx.AsyncClient) -> None:
-        whole = asyncio.create_task(http.post("/v1/chat/completions", json=LONG | {"n": 8}))
-        await asyncio.to_thread(until, lambda: gauge(live, WAITING) >= 50, "all but the running row wait")
+        before = gauge(live, WAITING)
+        whole = asyncio.create_task(http.post("/v1/chat/completions", json=LONG | {"n": 64}))
+        await asyncio.to_thread(until, lambda: gauge(live, WAITING) > before, "the whole reply waits too")
         os.kill(pid, signal.SIGTERM)
         reply = await whole
         assert reply.status_code == 503 and reply.json()["error"]["code"] == "shutting_down"
 
-    found = asyncio.run(streams(live, 50, end))
+    found = asyncio.run(streams(live, 50, end, n=8))  # 400 rows, one at a time: however fast, most are left
     ends = [lines[-1] for lines in found]
     told = [json.loads(line)["error"]["code"] for line in ends if line != "[DONE]"]
     assert len(told) > 10 and set(told) == {"shutting_down"}

@@ -86,7 +86,8 @@ def test_what_is_drawn_from_a_large_vocabulary_is_what_sorting_it_leaves(seed, v
     surely, perhaps = (order[np.append(0, mass[:-1]) < top_p + slack] for slack in (-1e-5, 1e-5))
     tokens = {_draw(scores, sampling, draw) for draw in (*drawn.random(50), 0.0, np.nextafter(1, 0))}
     assert tokens <= set(perhaps.tolist())
-    assert _draw(scores, sampling, 0.0) == min(surely if surely.size else perhaps)
+    # The first token that may come is not told from those whose mass single precision rounds away.
+    assert _draw(scores, sampling, 0.0) <= min(surely)
 
 
 def test_equal_logits_are_all_likely_and_top_k_takes_the_first():
