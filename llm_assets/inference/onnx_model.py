@@ -1,8 +1,9 @@
 """A package on ONNX Runtime: reading prompts and decoding, over rows of one KV cache that the caller manages.
 
 A sequence's logits are the same bits whatever shares its batch and however its prompt was cut into chunks. Integer
-products (`integer_products`) give that by themselves. Other matrix products have an even number of rows, padded where
-need be: ONNX Runtime takes two rows at a time and a last odd one by another kernel, whose rounding differs.
+products (`integer_products`) give that by themselves. Of others ONNX Runtime may take two rows at a time, and a last
+odd one by another kernel, whose rounding differs. Where it does, which depends on the CPU and on how the weights are
+stored, products have an even number of rows, padded where need be.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 
 from llm_assets.artifacts import PACKAGE, read_json
 from llm_assets.errors import UserError
+from llm_assets.inference.bound_rows import BoundRows
 from llm_assets.inference.integer_products import cpu_flags, decodes, integer_products
-from llm_assets.inference.kv_cache import KvCache, aligned
+from llm_assets.inference.kv_cache import ALIGNMENT, KvCache, aligned
 from llm_assets.inference.session import open_session
 
 MODEL = "model.onnx"
@@ -53,13 +55,22 @@ class OnnxModel:
         precision, new = str(self.package["precision"]), self.package["format"] == FORMAT
         flags = cpu_flags()
         graph = integer_products(folder / MODEL, precision, flags) if new else None
-        integers = _Rows(open_session(graph, threads, SLOWER), pairs=False) if graph else None
+        self._decoded = np.empty((0, self.vocab), dtype=np.float32)
+        integers = BoundRows(open_session(graph, threads, SLOWER)) if graph else None
         if integers and decodes(precision, flags):
             self._decoder = integers
         else:
-            self._decoder = _Rows(open_session(folder / MODEL, threads, SLOWER), pairs=True)
+            self._decoder = BoundRows(open_session(folder / MODEL, threads, SLOWER))
+            self._decoder.pairs = self._rounds_by_company()
         self._reader = integers or self._decoder
-        self._decoded = np.empty((0, self.vocab), dtype=np.float32)
+
+    def _rounds_by_company(self) -> bool:
+        """Whether a row that is decoded among others has other logits than alone."""
+        cache = self.new_cache(4 * ALIGNMENT, ALIGNMENT)
+        tokens, lengths = np.linspace(0, self.vocab - 1, 3, dtype=np.int64), np.zeros(3, np.int32)
+        together = self.decode(cache, tokens, lengths)
+        alone = [self.decode(cache, tokens[row : row + 1], lengths[:1])[0] for row in range(3)]
+        return not np.array_equal(together, alone)
 
     @property
     def token_bytes(self) -> int:
@@ -169,7 +180,7 @@ class OnnxModel:
         return np.array(chosen, dtype=np.int64).reshape(-1, rows), logits
 
     def _run(
-        self, rows: _Rows, cache: KvCache, first: int, tokens: np.ndarray, lengths: np.ndarray, wanted: np.ndarray
+        self, rows: BoundRows, cache: KvCache, first: int, tokens: np.ndarray, lengths: np.ndarray, wanted: np.ndarray
     ) -> np.ndarray:
         """One call over rows first…; lengths: tokens of each row after it; logits of the flat positions `wanted`."""
         count = len(wanted)
@@ -184,54 +195,6 @@ class OnnxModel:
         }
         rows.run(cache, first, inputs, logits)
         return logits[:count]
-
-
-class _Rows:
-    """A session over rows of a cache, whose keys and values stay bound for as long as the same rows are asked for, and
-    whose inputs stay where they are for as long as they keep their shapes: binding costs as much as a small node.
-
-    pairs: whether its products need an even number of rows.
-    """
-
-    def __init__(self, session: Any, pairs: bool) -> None:
-        self._session, self._binding, self.pairs = session, session.io_binding(), pairs
-        self._bound: tuple[Any, ...] = ()
-        self._inputs: dict[str, np.ndarray] = {}
-        self._logits: np.ndarray | None = None
-
-    def run(
-        self, cache: KvCache, first: int, inputs: dict[str, np.ndarray], logits: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        """One call over rows first…, of which `input_ids` has a row each; it fills `logits`. The arrays that its inputs
-        lie in: what is written to them is what `again` reads."""
-        rows, binding = len(inputs["input_ids"]), self._binding
-        wanted = (cache, first, rows, cache.capacity)
-        if self._bound != wanted:
-            if first + rows > cache.rows:
-                raise ValueError(f"rows {first} to {first + rows - 1} are asked for; the cache has {cache.rows}")
-            for index, array in enumerate(cache.arrays):
-                layer, kind = index // 2, "value" if index % 2 else "key"
-                part = array[first : first + rows]
-                at = ("cpu", 0, part.dtype, part.shape, part.ctypes.data)
-                binding.bind_input(f"past_key_values.{layer}.{kind}", *at)
-                binding.bind_output(f"present.{layer}.{kind}", *at)
-            self._bound = wanted
-        for name, array in inputs.items():
-            kept = self._inputs.get(name)
-            if kept is not None and kept.shape == array.shape:
-                kept[...] = array
-            else:
-                self._inputs[name] = array
-                binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        if self._logits is not logits:
-            binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
-            self._logits = logits
-        self.again()
-        return self._inputs
-
-    def again(self) -> None:
-        """The same call with what its arrays hold now."""
-        self._session.run_with_iobinding(self._binding)
 
 
 def cache_for(model: OnnxModel, rows: int, longest: int) -> KvCache:

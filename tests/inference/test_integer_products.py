@@ -15,8 +15,9 @@ from llm_assets.compression.export import export_package
 from llm_assets.errors import UserError
 from llm_assets.inference import integer_products as products
 from llm_assets.inference import onnx_model
+from llm_assets.inference.bound_rows import BoundRows
 from llm_assets.inference.integer_products import AMX, cpu_flags, integer_products, rounding
-from llm_assets.inference.onnx_model import MODEL, SLOWER, OnnxModel, _Rows, cache_for
+from llm_assets.inference.onnx_model import MODEL, SLOWER, OnnxModel, cache_for
 from llm_assets.inference.session import open_session
 from llm_assets.models.llama import load_model
 
@@ -51,7 +52,6 @@ def package(request, tiny_checkpoint, tmp_path_factory):
 def test_int8_decodes_with_them_too_but_on_amx_and_int4_with_blocks(package, cpu):
     model = OnnxModel(package, threads=1)
     assert (model._reader is model._decoder) == (model.package["precision"] == "int8" and AMX not in cpu)
-    assert model._decoder.pairs == (model._reader is not model._decoder)
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
@@ -82,13 +82,13 @@ def test_no_sum_saturates_however_large_its_products_are(precision, tokens, cpu)
 def test_a_cpu_without_avx2_keeps_the_packages_own_graph(package, monkeypatch):
     monkeypatch.setattr(onnx_model, "cpu_flags", lambda: {"sse4_2"})
     model = OnnxModel(package, threads=1)
-    assert model._reader is model._decoder and model._decoder.pairs
+    assert model._reader is model._decoder
 
 
 def test_both_graphs_compute_alike(package, cpu):
     model = OnnxModel(package, threads=1)
-    blocks = _Rows(open_session(package / MODEL, 1, SLOWER), pairs=True)
-    assert model._reader is not blocks and not model._reader.pairs
+    blocks = BoundRows(open_session(package / MODEL, 1, SLOWER))
+    assert not model._reader.pairs
     prompts = [np.random.default_rng(n).integers(5, model.vocab, n).tolist() for n in (1, 2, 17, 60)]
     caches = [cache_for(model, len(prompts), 128) for _ in range(2)]
     next_tokens, lengths = np.array([5, 6, 7, 8]), np.array([len(prompt) for prompt in prompts])

@@ -60,12 +60,14 @@ def test_generators_of_checkpoint_and_package_agree(packages, tiny_checkpoint, e
 
 
 @pytest.mark.parametrize(
-    ("precision", "smallest"),
-    [("fp32", 0), ("int8", 0), ("int4", 0), ("int8", integer_products.SMALLEST), ("int4", integer_products.SMALLEST)],
+    ("precision", "graph"),
+    [("fp32", "own"), ("int8", "own"), ("int4", "own"), ("int8", "products"), ("int4", "products")],
 )
-def test_a_sequence_has_the_same_bits_whatever_shares_its_batch(packages, examples, monkeypatch, precision, smallest):
+def test_a_sequence_has_the_same_bits_whatever_shares_its_batch(packages, examples, monkeypatch, precision, graph):
     """Read alone, in chunks or beside others, decoded in batches of any size: logits are equal to the last bit."""
-    monkeypatch.setattr(integer_products, "SMALLEST", smallest)
+    monkeypatch.setattr(integer_products, "SMALLEST", 0)
+    if graph == "own":
+        monkeypatch.setattr(onnx_model, "cpu_flags", set)
     package = OnnxModel(packages / precision, threads=1)
     prompts = [package.tokenizer.encode(e.prompt).ids for e in examples[:9]]
     tokens = np.random.default_rng(3).integers(5, package.vocab, (len(prompts), 4))
@@ -88,20 +90,37 @@ def test_a_sequence_has_the_same_bits_whatever_shares_its_batch(packages, exampl
                 assert np.array_equal(logits[0], steps[step][row])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+def test_rows_are_padded_to_pairs_only_where_one_alone_would_be_rounded_in_another_way(
+    packages, examples, monkeypatch, precision
+):
+    monkeypatch.setattr(onnx_model, "cpu_flags", set)  # the package's own graph does all
+    package = OnnxModel(packages / precision, threads=1)
+    padded, package._decoder.pairs = package._decoder.pairs, False
+    prompts = [package.tokenizer.encode(e.prompt).ids for e in examples[:7]]
+    lengths, tokens = np.array([len(prompt) for prompt in prompts]), np.arange(5, 12)
+    cache = cache_for(package, len(prompts), 128)
+    package.read_prompts(cache, prompts)
+    together = package.decode(cache, tokens, lengths)
+    cache.move(4, 0, int(lengths[4]))
+    alone = package.decode(cache, tokens[4:5], lengths[4:5])
+    assert np.array_equal(alone[0], together[4]) == (not padded)
+
+
 def test_many_and_long_prompts_are_read_in_calls_of_bounded_size(packages, examples, monkeypatch):
     monkeypatch.setattr(integer_products, "SMALLEST", 0)
     package = OnnxModel(packages / "int8", threads=1)
     prompts = [package.tokenizer.encode(e.prompt).ids for e in examples[:9]]
     expected = package.read_prompts(cache_for(package, len(prompts), 128), prompts)
     assert max(map(len, prompts)) > 32
-    sizes, run = [], onnx_model._Rows.run
+    sizes, run = [], onnx_model.BoundRows.run
 
     def noted(rows, cache, first, inputs, logits):
         sizes.append(inputs["input_ids"].size)
         run(rows, cache, first, inputs, logits)
 
     monkeypatch.setattr(onnx_model, "READ", 32)
-    monkeypatch.setattr(onnx_model._Rows, "run", noted)
+    monkeypatch.setattr(onnx_model.BoundRows, "run", noted)
     assert np.array_equal(package.read_prompts(cache_for(package, len(prompts), 128), prompts), expected)
     assert max(sizes) <= 32 and len(sizes) > len(prompts) / 2
 
