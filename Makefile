@@ -7,7 +7,7 @@ run: setup
 	@exec $(BIN)/llm-assets up
 
 test: setup .venv/dvc/.ready
-	$(BIN)/pytest -m "not slow" --timeout 600 -n 2 --dist loadfile
+	$(BIN)/pytest -m "not slow" --timeout 600 -n 2 --dist loadfile --no-loadscope-reorder
 
 # The closed loop, kills in every step, the demo reproduced, back translation: more than half an hour.
 test-slow: setup .venv/dvc/.ready

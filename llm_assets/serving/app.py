@@ -25,7 +25,7 @@ from llm_assets.serving.keys import Keys
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import PackageWatch
 from llm_assets.serving.protocol import ApiError, ErrorBody, invalid
-from llm_assets.serving.routes import ROUTERS
+from llm_assets.serving.routes import add_routes
 from llm_assets.serving.service import Service
 from llm_assets.serving.traffic import TrafficLog
 from llm_assets.serving.upstream import Upstream
@@ -87,8 +87,7 @@ def build_app(home: Path, settings: ServingConfig, threads: int) -> FastAPI:
         body_seconds=settings.deadline_seconds,
     )
     _handle_errors(app)
-    for router in ROUTERS:
-        app.include_router(router(service))
+    add_routes(app, service)
     complete_document(app)
     return app
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 Matches = Callable[[Mapping[str, Any]], bool]
 
 
@@ -34,7 +36,7 @@ def append(path: Path, record: Mapping[str, Any], closed: Callable[[], bool] = l
 
     Raises OSError when the disk is full, and then leaves the file as it was.
     """
-    line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+    line = _line(record)
     with locked(path, os.O_RDWR | os.O_CREAT | os.O_APPEND) as handle:
         state = os.fstat(handle)
         if not state.st_nlink or closed():
@@ -45,6 +47,13 @@ def append(path: Path, record: Mapping[str, Any], closed: Callable[[], bool] = l
             os.ftruncate(handle, state.st_size)
             raise OSError(f"no room for a record in {path}")
     return True
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # a lone surrogate, say, which a reply of tokens can have
+        return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,19 +43,19 @@ class Part:
     kind: str
     folder: Path
 
-    @property
+    @cached_property
     def stem(self) -> str:
         return f"{self.kind}{self.day}" + (f".{self.number}" if self.number else "")
 
-    @property
+    @cached_property
     def log(self) -> Path:
         return self.folder / f"{self.stem}.jsonl"
 
-    @property
+    @cached_property
     def table(self) -> Path:
         return self.folder / f"{self.stem}.parquet"
 
-    @property
+    @cached_property
     def partial(self) -> Path:
         return self.folder / f"{self.stem}.parquet.partial"
 

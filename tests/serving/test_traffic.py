@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import tiny_package
 
+from llm_assets.serving.append_log import append, read_lines
 from llm_assets.serving.feedback import accept_feedback, pending_feedback
 from llm_assets.serving.traffic import TrafficLog, log_state, now, read_traffic
 
@@ -138,3 +139,16 @@ def test_streamed_text_never_shows_a_stop_text_or_half_a_character(packages, sto
     expected = text[: min((text.find(s) for s in stop if s in text), default=len(text))]
     assert "".join(pieces) == expected
     assert not any("\ufffd" in piece for piece in pieces)
+
+
+def test_any_text_comes_out_of_the_log_as_it_went_in(tmp_path):
+    """Also half of a pair of UTF-16, which no UTF-8 has: a client may send it, and a model may say it."""
+    path = tmp_path / "log.jsonl"
+    texts = ["plain", 'quoted "and" \\', "a\nb\u2028c", "é 漢 🙂", "\ud83d alone", ""]
+    for text in texts:
+        assert append(path, {"id": text, "share": 0.1, "none": None, "ids": [1, 2**70]})
+        assert append(path, {"id": text, "share": 1e-7})
+    found = list(read_lines(path))
+    assert [record["id"] for record in found] == [text for text in texts for _ in range(2)]
+    assert found[0] == {"id": "plain", "share": 0.1, "none": None, "ids": [1, 2**70]} and found[1]["share"] == 1e-7
+    assert path.read_bytes().count(b"\n") == len(found)

@@ -1,14 +1,13 @@
-"""The routes. Each module has `router(service)`, the routes of one concern; `ROUTERS` is all of them."""
+"""The routes. Each module has `add(app, service)`: the routes of one concern."""
+
+from fastapi import FastAPI
 
 from llm_assets.serving.routes import completions, encoder, feedback, health, labels, models, pages, tokens
+from llm_assets.serving.service import Service
 
-ROUTERS = (
-    completions.router,  # a request looks for its route in this order
-    encoder.router,
-    health.router,
-    pages.router,
-    models.router,
-    tokens.router,
-    feedback.router,
-    labels.router,
-)
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """All of them, in the order in which a request looks for its own; on the application itself, as routers that it
+    includes are searched twice."""
+    for module in (completions, encoder, health, pages, models, tokens, feedback, labels):
+        module.add(app, service)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from llm_assets.serving import wire
@@ -32,18 +32,14 @@ STREAMED = {
 }
 
 
-def router(service: Service) -> APIRouter:
-    routes = APIRouter()
-
-    @routes.post("/v1/chat/completions", responses=_replies(ChatCompletion, ChatChunk))
+def add(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/chat/completions", responses=_replies(ChatCompletion, ChatChunk))
     async def chat(request: Request, asked: ChatRequest) -> Response:
         return await _respond(service, request, asked)
 
-    @routes.post("/v1/completions", responses=_replies(Completion, CompletionChunk))
+    @app.post("/v1/completions", responses=_replies(Completion, CompletionChunk))
     async def completions(request: Request, asked: CompletionRequest) -> Response:
         return await _respond(service, request, asked)
-
-    return routes
 
 
 def _replies(whole: type, chunk: type) -> dict[int | str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from llm_assets.serving.clients import GONE, off_the_loop, patience, unless_gone
@@ -23,23 +23,20 @@ if TYPE_CHECKING:
     from llm_assets.inference.encoder_model import Encoded
 
 
-def router(service: Service) -> APIRouter:
-    routes = APIRouter()
+def add(app: FastAPI, service: Service) -> None:
     most = service.settings.encoder.max_texts
 
-    @routes.post("/v1/embeddings", responses={200: {"model": Embeddings}})
+    @app.post("/v1/embeddings", responses={200: {"model": Embeddings}})
     async def embeddings(request: Request, asked: EmbeddingRequest) -> Response:
         encoding = await off_the_loop(request, partial(prepare_encoding, asked, service.served_encoder(), most))
         found = await _encode(service, request, encoding)
         return _json(encoding.embeddings(found, asked.encoding_format == "base64"))
 
-    @routes.post("/v1/classify", responses={200: {"model": Classes}})
+    @app.post("/v1/classify", responses={200: {"model": Classes}})
     async def classify(request: Request, asked: ClassifyRequest) -> Response:
         encoding = await off_the_loop(request, partial(prepare_encoding, asked, service.served_encoder(), most))
         found = await _encode(service, request, encoding)
         return _json(encoding.classes(found))
-
-    return routes
 
 
 def _json(reply: dict[str, Any]) -> Response:

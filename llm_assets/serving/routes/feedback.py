@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
 
@@ -21,10 +21,8 @@ class Feedback(TypedDict):
     correction: str | None
 
 
-def router(service: Service) -> APIRouter:
-    routes = APIRouter()
-
-    @routes.post("/v1/feedback")
+def add(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/feedback")
     async def feedback(given: FeedbackRequest) -> Feedback:
         # In a thread: for an old reply, or none of ours, the whole log is read.
         if not await run_in_threadpool(service.traffic.known, given.id):
@@ -32,5 +30,3 @@ def router(service: Service) -> APIRouter:
         service.traffic.feedback({"id": given.id, "at": now(), "rating": given.rating, "correction": given.correction})
         service.metrics.feedback.labels(given.rating or "none", str(given.correction is not None).lower()).inc()
         return {"id": given.id, "object": "feedback", "rating": given.rating, "correction": given.correction}
-
-    return routes

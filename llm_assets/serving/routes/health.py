@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version as installed
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
@@ -29,10 +29,8 @@ class Version(TypedDict):
     version: str
 
 
-def router(service: Service) -> APIRouter:
-    routes = APIRouter()
-
-    @routes.get("/health", responses={200: {"model": Health}, 503: {"model": Health}})
+def add(app: FastAPI, service: Service) -> None:
+    @app.get("/health", responses={200: {"model": Health}, 503: {"model": Health}})
     async def health() -> JSONResponse:
         """200 while requests are answered."""
         watch = service.watch
@@ -47,12 +45,10 @@ def router(service: Service) -> APIRouter:
         }
         return JSONResponse(state, 200 if state["status"] == "ok" else 503)
 
-    @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": METRICS}}})
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": METRICS}}})
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @routes.get("/version")
+    @app.get("/version")
     async def version() -> Version:
         return {"version": installed("llm-assets")}
-
-    return routes

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
@@ -94,50 +94,47 @@ class SampleRequest(RequestBody):
     count: int = Field(8, ge=1, le=50)
 
 
-def router(service: Service) -> APIRouter:
-    routes = APIRouter(prefix="/v1/label")
+def add(app: FastAPI, service: Service) -> None:
     home = service.home
 
-    @routes.get("/next")
+    @app.get("/v1/label/next")
     async def next_pair(reviewer: Annotated[str, Query(min_length=1, max_length=60)]) -> Turn:
         return await run_in_threadpool(_turn, service, reviewer)
 
-    @routes.post("/votes")
+    @app.post("/v1/label/votes")
     async def vote(given: VoteRequest) -> Turn:
         await run_in_threadpool(_vote, home, given)
         service.metrics.votes.labels(given.choice).inc()
         return await run_in_threadpool(_turn, service, given.reviewer)
 
-    @routes.post("/undo")
+    @app.post("/v1/label/undo")
     async def undo(given: UndoRequest) -> Turn:
         taken = await run_in_threadpool(undo_vote, home, given.reviewer)
         if taken is None:
             raise ApiError(404, f"'{shown(given.reviewer)}' has no vote to take back", param="reviewer", code="no_vote")
         return await run_in_threadpool(_turn, service, given.reviewer, taken)
 
-    @routes.post("/pairs", openapi_extra={"requestBody": {"required": True, "content": {"text/plain": LINES}}})
+    @app.post("/v1/label/pairs", openapi_extra={"requestBody": {"required": True, "content": {"text/plain": LINES}}})
     async def pairs(request: Request) -> Posted:
         """Add pairs: a line is `{"text", "replies": [one, another], "task"}`, the task "chat" where none is said."""
         tasks = {CHAT, *(task for task, _ in service.current().tasks.values())}
         posted = read_posted(await request.body(), tasks)
         return {"posted": len(posted), "added": await run_in_threadpool(add_pairs, home, posted)}
 
-    @routes.post("/sample")
+    @app.post("/v1/label/sample")
     async def sample(given: SampleRequest) -> Sampled:
         wanted = await run_in_threadpool(unpaired_requests, home, service.served().names, given.count)
         return {"sampled": len(wanted), "added": await sample_pairs(service, home, wanted)}
 
-    @routes.get("/agreement")
+    @app.get("/v1/label/agreement")
     async def agreed() -> Agreement:
         return agreement(await run_in_threadpool(read_votes, home))
 
-    @routes.get("/export", response_class=Response, responses=EXPORT)
+    @app.get("/v1/label/export", response_class=Response, responses=EXPORT)
     async def export() -> Response:
         text = await run_in_threadpool(preference_jsonl, home)
         named = {"content-disposition": 'attachment; filename="preferences.jsonl"'}
         return Response(text, media_type="application/jsonl; charset=utf-8", headers=named)
-
-    return routes
 
 
 def preference_jsonl(home: Path) -> str:

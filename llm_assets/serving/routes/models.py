@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import FastAPI
 from typing_extensions import TypedDict
 
 from llm_assets.serving.package import Served, ServedEncoder
@@ -33,22 +33,18 @@ class Models(TypedDict):
     data: list[Model]
 
 
-def router(service: Service) -> APIRouter:
-    routes = APIRouter(prefix="/v1/models")
-
-    @routes.get("")
+def add(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/models")
     async def models() -> Models:
         served = service.current()
         return {"object": "list", "data": [_described(served, name) for name in served.names]}
 
-    @routes.get("/{name}")
+    @app.get("/v1/models/{name}")
     async def model(name: str) -> Model:
         served = service.current()
         if name not in served.names:
             raise ApiError(404, f"model {name!r} does not exist", param="model", code="model_not_found")
         return _described(served, name)
-
-    return routes
 
 
 def _described(served: Served | ServedEncoder, name: str) -> Model:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, Response
 
 from llm_assets.serving.document import own_headers
@@ -32,11 +32,9 @@ POLICY = (
 )  # fmt: skip
 
 
-def router(_: Service) -> APIRouter:
-    routes = APIRouter()
+def add(app: FastAPI, _: Service) -> None:
     for path, name in PAGES.items():
-        routes.add_api_route(path, _page(name), methods=["GET"], name=name, response_class=Response, responses=PAGE)
-    return routes
+        app.add_api_route(path, _page(name), methods=["GET"], name=name, response_class=Response, responses=PAGE)
 
 
 def _page(name: str) -> Callable[[], Awaitable[HTMLResponse]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import APIRouter, Request
+from fastapi import FastAPI, Request
 from typing_extensions import TypedDict
 
 from llm_assets.serving.clients import off_the_loop
@@ -25,10 +25,8 @@ class Text(TypedDict):
     prompt: str
 
 
-def router(service: Service) -> APIRouter:
-    routes = APIRouter()
-
-    @routes.post("/tokenize")
+def add(app: FastAPI, service: Service) -> None:
+    @app.post("/tokenize")
     async def tokenize(request: Request, asked: TokenizeRequest) -> Tokens:
         """The tokens that a completion of this prompt, or these messages, would be given."""
         served = service.served()
@@ -47,11 +45,9 @@ def router(service: Service) -> APIRouter:
             "token_strs": encoded.tokens if asked.return_token_strs else None,
         }
 
-    @routes.post("/detokenize")
+    @app.post("/detokenize")
     async def detokenize(asked: DetokenizeRequest) -> Text:
         served = service.served()
         require_model(asked.model or RAW_MODEL, served)
         require_tokens(max(asked.tokens, default=0), served, "tokens")
         return {"prompt": served.model.tokenizer.decode(asked.tokens, skip_special_tokens=False)}
-
-    return routes
