@@ -119,11 +119,12 @@ def test_memory_is_taken_before_it_is_needed():
         work()
         return (process.memory_info().rss - before) / mb
 
-    cache = KvCache(layers=8, kv_heads=4, head_dim=64, tokens=8192, capacity=256)  # 128 MB
-    prefixes = PrefixCache(64 * mb, cache)
-    # The system may take other pages of the process back meanwhile, a few MB of them.
-    assert grown(lambda: cache.touch(4096)) > 45  # of 64
-    assert grown(lambda: prefixes.touch(2048)) > 20  # of 32
+    # Three of each: the system may take a few MB of the process back while one is looked at.
+    caches = [KvCache(layers=8, kv_heads=4, head_dim=64, tokens=8192, capacity=256) for _ in range(3)]  # 128 MB
+    found = [PrefixCache(64 * mb, cache) for cache in caches]
+    assert max(grown(lambda cache=cache: cache.touch(4096)) for cache in caches) > 60
+    assert max(grown(lambda prefixes=prefixes: prefixes.touch(2048)) for prefixes in found) > 28
+    cache, prefixes = caches[0], found[0]
     rows = range(0, 16)
 
     def use() -> None:
@@ -133,6 +134,6 @@ def test_memory_is_taken_before_it_is_needed():
         for row in range(8):
             prefixes.keep([row] * 256, cache, row)
 
-    assert grown(use) < 35  # of 92
+    assert grown(use) < 24  # of 92
     assert not cache.arrays[0][16:].any() and prefixes.find([7] * 257).tokens == 256
     prefixes.touch(10**6)  # more than there is
