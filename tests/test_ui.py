@@ -119,6 +119,8 @@ def test_dg_dev_works_on_the_project_as_it_is(ui):
 
 def test_a_person_materializes_sees_the_gates_and_switches_a_sensor(ui, page):
     """Dagster's webserver and daemon on the top-level files alone: the run is published without `llm-assets`."""
+    from playwright.sync_api import expect
+
     ui.start("dagster-webserver", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", ui.url.rpartition(":")[2])
     assert ui.wait("graph", ui.assets) == 21
     # Only now: of two processes that make the same databases at once, both may fail.
@@ -135,9 +137,11 @@ def test_a_person_materializes_sees_the_gates_and_switches_a_sensor(ui, page):
 
     assert ui.automation() == {"degradation": "RUNNING", "publish": "RUNNING", "monitor_schedule": "RUNNING"}
     page.goto(f"{ui.url}/automation")
-    page.get_by_text("monitor_schedule").first.wait_for()
-    switches = page.locator("label[class*=formatSwitch]")
-    for place, name in enumerate(["degradation", "monitor_schedule"]):  # in the order of their names
+    for name in ("degradation", "monitor_schedule"):
+        row = page.locator("[class*=VirtualizedTable_row]").filter(has=page.get_by_text(name, exact=True))
+        switch = row.locator("label[class*=formatSwitch]")
         for state in ("STOPPED", "RUNNING"):
-            switches.nth(place).click()
+            expect(switch.locator("input")).to_be_checked(checked=state == "STOPPED", timeout=30_000)
+            expect(switch.locator("input")).to_be_enabled(timeout=30_000)  # it is not until the last click is answered
+            switch.click()
             ui.wait(f"{state} {name}", lambda name=name, state=state: ui.automation()[name] == state)
