@@ -1,19 +1,26 @@
-"""A decoder's graph rewritten to read prompts: products of int8, and no pass over the activations that can be saved.
+"""A decoder's graph rewritten with products of int8: to read prompts, or to decode a few rows.
 
 Weights get one scale a column, and each row of activations is rounded to int8 by its own largest value (the
 "vector-wise" quantization of Dettmers et al. 2022, LLM.int8(), section 3.1). The products are sums of integers, so a
-row's result does not depend on what it is read with. Every node costs time, however few rows it has, so there are as
-few as can be: a row's largest value, its rounding (one block of `QuantizeLinear` is a row), the product. The scales of
-a product's rows are applied where they can no longer be put off. Of the last layer, whose states nobody reads else,
-only keys, values and attention are computed for all tokens, the rest for those whose logits are asked for.
+row's result does not depend on what it is computed with. Every node costs time, however few rows it has, so there are
+as few as can be: a row's largest value, its rounding (one block of `QuantizeLinear` is a row), the product.
+
+Prompts cost passes over the activations: the scales of a product's columns are applied in it, those of its rows where
+they can no longer be put off. A few rows cost nodes, about five microseconds each, as every product drives all else out
+of the caches. There the product's node applies both: given scales of three dimensions, it multiplies by them after the
+product, with one thread.
+
+Of the last layer, whose states nobody reads else, only keys, values and attention are computed for all tokens, the rest
+for those whose logits are asked for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from llm_assets.inference.integer_columns import Columns
 
 if TYPE_CHECKING:
     import onnx
@@ -22,25 +29,14 @@ EXTENSIONS = "com.microsoft"
 NORM = "SimplifiedLayerNormalization"
 
 
-@dataclass(frozen=True)
-class Rounding:
-    """How a column of weights is rounded: to -largest … largest, times its scale; as int8, or as uint8 around 128."""
-
-    largest: int
-    signed: bool
-
-    def rounded(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of weights float32 [N, K]: integers [K, N], scales float32 [N], and zero points [N]."""
-        scales = np.abs(values).max(axis=1) / self.largest
-        kind, zero = (np.int8, 0) if self.signed else (np.uint8, 128)
-        columns = np.round(values / np.where(scales > 0, scales, 1)[:, None]).T + zero
-        return np.ascontiguousarray(columns.astype(kind)), scales.astype(np.float32), np.full(len(values), zero, kind)
-
-
-def integer_graph(model: onnx.ModelProto, rounding: Rounding) -> onnx.ModelProto:
+def integer_graph(model: onnx.ModelProto, columns: Columns, few_rows: bool) -> bytes:
     """The graph that `compression.export` writes, its weights within it, with every MatMulNBits replaced. Inputs and
-    outputs stay as they are."""
-    graph = IntegerGraph(model, rounding)
+    outputs stay as they are. columns: of this model. few_rows: whether it is to decode, not to read prompts."""
+    import onnx
+
+    model, given = onnx.ModelProto(), model
+    model.CopyFrom(given)
+    graph = IntegerGraph(model, columns, few_rows)
     for node in model.graph.node:
         inputs = [graph.names.get(name, name) for name in node.input]
         if node.op_type == "MatMulNBits":
@@ -61,7 +57,7 @@ def integer_graph(model: onnx.ModelProto, rounding: Rounding) -> onnx.ModelProto
     tensors = [tensor for tensor in (*model.graph.initializer, *graph.constants) if tensor.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(tensors)
-    return model
+    return bytes(model.SerializeToString())
 
 
 class IntegerGraph:
@@ -71,17 +67,15 @@ class IntegerGraph:
     multiplied, the name of what by: [batch, tokens, 1].
     """
 
-    def __init__(self, model: onnx.ModelProto, rounding: Rounding) -> None:
+    def __init__(self, model: onnx.ModelProto, columns: Columns, few_rows: bool) -> None:
         nodes = list(model.graph.node)
-        self._rounding = rounding
+        self._columns, self._few_rows = columns, few_rows
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.names: dict[str, str] = {}
         self.scales: dict[str, str] = {}
-        self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._weights |= {node.output[0]: self._weights[node.input[0]] for node in nodes if node.op_type == "Cast"}
         self._products = {node.input[0]: node for node in nodes if node.op_type == "MatMulNBits"}
-        self._width = next(self._weights[node.input[1]].dims[0] for node in nodes if node.op_type == NORM)
+        self._width = next(columns.width(node.input[1]) for node in nodes if node.op_type == NORM)
         self._last = [node.name for node in nodes if node.op_type == "GroupQueryAttention"][-1]
         self._quantized: dict[str, tuple[str, str]] = {}
         self._stream, self._tokens = "", "all"
@@ -150,31 +144,28 @@ class IntegerGraph:
         self.scales[node.output[0]] = self.scales[inputs[1]]
 
     def product(self, node: onnx.NodeProto, given: str) -> None:
-        """x W as (quantized x) (quantized W): the columns are scaled in the product, the rows where they are read."""
-        shape = {entry.name: entry.i for entry in node.attribute}
+        """x W as (quantized x) (quantized W)."""
         if given not in self._quantized:
-            self._quantized[given] = self._quantize(given, shape["K"])  # once for gate and up
+            width = next(entry.i for entry in node.attribute if entry.name == "K")
+            self._quantized[given] = self._quantize(given, width)  # once for gate and up
         rows, scale = self._quantized[given]
-        values = dequantized(self._array(node.input[1]), self._array(node.input[2]), shape)
-        result = "logits/unscaled" if node.output[0] == "logits" else node.output[0]
-        columns, scales, zeros = self._rounding.rounded(values)
+        columns, scales, zero = self._columns.of(node)
+        result = node.output[0]
+        late = not self._few_rows  # the rows are scaled where they are read
+        name = "logits/unscaled" if late and result == "logits" else result
         inputs = [
             rows,
-            self._constant(f"{result}/weight", columns),
-            "one",
-            self._constant(f"{result}/scales", scales),
+            self._constant(f"{name}/weight", columns),
+            "one" if late else scale,
+            self._constant(f"{name}/scales", scales if late else scales.reshape(1, 1, -1)),
             "middle",
-            self._constant(f"{result}/zeros", zeros),
+            self._constant(f"{name}/zero", zero),
         ]
-        self._add("MatMulIntegerToFloat", inputs, result, domain=EXTENSIONS)
-        self.scales[result] = scale
-        if result != node.output[0]:
-            self._add("Mul", [result, scale], node.output[0])
-
-    def _array(self, name: str) -> np.ndarray:
-        from onnx import numpy_helper
-
-        return numpy_helper.to_array(self._weights[name])
+        self._add("MatMulIntegerToFloat", inputs, name, domain=EXTENSIONS)
+        if late:
+            self.scales[name] = scale
+        if name != result:
+            self._add("Mul", [name, scale], result)
 
     def _quantize(self, given: str, width: int) -> tuple[str, str]:
         """Rows as uint8 around 128, and what they are to be multiplied by again, [batch, tokens, 1]. The scale of a row
@@ -187,17 +178,3 @@ class IntegerGraph:
         if given in self.scales:
             scale = self._add("Mul", [scale, self.scales[given]], f"{given}/column")
         return rows, scale
-
-
-def dequantized(table: np.ndarray, scales: np.ndarray, shape: dict[str, int]) -> np.ndarray:
-    """The weights that a MatMulNBits multiplies with, float32 [N, K].
-
-    table: uint8 [N, blocks, bytes of a block], 4-bit values low half first; scales: [N, blocks]. The zero point is the
-    middle of the range.
-    """
-    bits = shape["bits"]
-    if bits == 4:
-        table = np.stack([table & 15, table >> 4], axis=-1)
-    blocks = table.reshape(shape["N"], scales.size // shape["N"], -1).astype(np.float32) - 2 ** (bits - 1)
-    values = blocks * scales.reshape(shape["N"], -1, 1).astype(np.float32)
-    return values.reshape(shape["N"], -1)[:, : shape["K"]]

@@ -1,11 +1,12 @@
-"""A quantized package's graph with integer products of whole rows: it reads prompts, and on most CPUs decodes int8.
+"""A quantized package's graphs with integer products of whole rows: to read prompts, and on most CPUs to decode int8.
 
 A package keeps its weights in blocks, each with a scale. Where a call waits for arithmetic, blocks cost more than the
 products: reading prompts takes 1.6 to 2 times as long with them, decoding int8 an eighth to a half more. So weights
 are laid out anew when a package is loaded, as int8 with one scale a column, and each row of activations is rounded to
 int8 by its own largest value (the "vector-wise" quantization of Dettmers et al. 2022, LLM.int8(), section 3.1). The
-products are sums of integers, so a row's result does not depend on what it shares a call with. Decoding few rows at a
-time waits for memory: where blocks are read faster (`decodes`), two graphs are kept.
+products are sums of integers, so a row's result does not depend on what it shares a call with. Decoding a few rows at
+a time waits for memory and nodes, not for arithmetic: it has a graph of its own, of such products or, where blocks are
+read faster (`decodes`), the package's.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Set
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from llm_assets.inference.integer_graph import Rounding, integer_graph
+from llm_assets.inference.integer_columns import Columns, Rounding
+from llm_assets.inference.integer_graph import integer_graph
 from llm_assets.inference.session import not_loaded
 
 if TYPE_CHECKING:
@@ -27,6 +29,13 @@ SMALLEST = 2**23  # bytes of weights: below, with dot products, the nodes around
 LARGEST = 2**30  # beyond it a second copy, and ONNX's limit on one message, would be a burden
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}  # of CPUs that multiply int8 and add to int32 in one instruction
 AMX = "amx_int8"
+
+
+class IntegerGraphs(NamedTuple):
+    """few_rows: the graph that decodes; None where the package's own does."""
+
+    prompts: bytes
+    few_rows: bytes | None
 
 
 def rounding(precision: str, flags: Set[str]) -> Rounding | None:
@@ -56,9 +65,9 @@ def cpu_flags() -> Set[str]:
     return set(next((line for line in info.splitlines() if line.lower().startswith(("flags", "features"))), "").split())
 
 
-def integer_products(path: Path, precision: str, flags: Set[str]) -> bytes | None:
+def integer_products(path: Path, precision: str, flags: Set[str]) -> IntegerGraphs | None:
     """The package's graph with products of int8; None where this CPU has none, or the package is not quantized, too
-    small to gain by it, or too large for a copy. Raises UserError when it cannot be read."""
+    small to gain by it, or too large for copies. Raises UserError when it cannot be read."""
     import onnx
 
     anew = rounding(precision, flags)
@@ -73,7 +82,9 @@ def integer_products(path: Path, precision: str, flags: Set[str]) -> bytes | Non
         if not products or not smallest <= size <= LARGEST:
             return None
         _read_external(model, path.parent)
-        return integer_graph(model, anew).SerializeToString()
+        columns = Columns(model, anew)
+        few_rows = integer_graph(model, columns, few_rows=True) if decodes(precision, flags) else None
+        return IntegerGraphs(integer_graph(model, columns, few_rows=False), few_rows)
     except Exception as error:
         raise not_loaded(path, error) from error
 

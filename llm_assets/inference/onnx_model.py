@@ -17,7 +17,7 @@ import numpy as np
 from llm_assets.artifacts import PACKAGE, read_json
 from llm_assets.errors import UserError
 from llm_assets.inference.bound_rows import BoundRows
-from llm_assets.inference.integer_products import cpu_flags, decodes, integer_products
+from llm_assets.inference.integer_products import cpu_flags, integer_products
 from llm_assets.inference.kv_cache import ALIGNMENT, KvCache, aligned
 from llm_assets.inference.session import open_session
 
@@ -53,16 +53,11 @@ class OnnxModel:
         self.layers = int(self.package["layers"])
         self._kv_heads, self._head_dim = int(self.package["kv_heads"]), int(self.package["head_dim"])
         precision, new = str(self.package["precision"]), self.package["format"] == FORMAT
-        flags = cpu_flags()
-        graph = integer_products(folder / MODEL, precision, flags) if new else None
+        graphs = integer_products(folder / MODEL, precision, cpu_flags()) if new else None
         self._decoded = np.empty((0, self.vocab), dtype=np.float32)
-        integers = BoundRows(open_session(graph, threads, SLOWER)) if graph else None
-        if integers and decodes(precision, flags):
-            self._decoder = integers
-        else:
-            self._decoder = BoundRows(open_session(folder / MODEL, threads, SLOWER))
-            self._decoder.pairs = self._rounds_by_company()
-        self._reader = integers or self._decoder
+        self._decoder = BoundRows(open_session((graphs and graphs.few_rows) or folder / MODEL, threads, SLOWER))
+        self._decoder.pairs = self._rounds_by_company()
+        self._reader = BoundRows(open_session(graphs.prompts, threads, SLOWER)) if graphs else self._decoder
 
     def _rounds_by_company(self) -> bool:
         """Whether a row that is decoded among others has other logits than alone."""

@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, load_model_from_string, numpy_helper
 
 from llm_assets.artifacts import PACKAGE, read_json, write_json
 from llm_assets.compression.export import export_package
@@ -50,23 +50,41 @@ def package(request, tiny_checkpoint, tmp_path_factory):
 
 
 def test_int8_decodes_with_them_too_but_on_amx_and_int4_with_blocks(package, cpu):
+    precision = read_json(package / PACKAGE)["precision"]
+    graphs = integer_products(package / MODEL, precision, cpu)
+    assert (graphs.few_rows is not None) == (precision == "int8" and AMX not in cpu)
+    used = {node.op_type for node in load_model_from_string(graphs.few_rows or graphs.prompts).graph.node}
+    assert "MatMulIntegerToFloat" in used and "MatMulNBits" not in used
+
+
+def test_a_few_rows_take_a_node_less_a_product_than_prompts_and_give_the_same(package, cpu):
+    graphs = integer_products(package / MODEL, "int8", cpu - {AMX})
+    prompts, few = (load_model_from_string(graph).graph for graph in graphs)
+    products = sum(node.op_type == "MatMulIntegerToFloat" for node in few.node)
+    assert len(prompts.node) - len(few.node) == products
     model = OnnxModel(package, threads=1)
-    assert (model._reader is model._decoder) == (model.package["precision"] == "int8" and AMX not in cpu)
+    found = []
+    for graph in graphs:
+        model._decoder = BoundRows(open_session(graph, 1, SLOWER))
+        cache = cache_for(model, 3, 64)
+        model.read_prompts(cache, [[5, 6, 7], [9], [8, 7]])
+        found.append(model.decode(cache, np.array([5, 6, 7]), np.array([3, 1, 2])))
+    assert np.allclose(*found, rtol=1e-2, atol=1e-2 * np.abs(found[0]).max())
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 @pytest.mark.parametrize("tokens", [1, 2, 7, 64])
 def test_no_sum_saturates_however_large_its_products_are(precision, tokens, cpu):
     width, columns = 256, 32
-    weights, scales, zeros = rounding(precision, cpu).rounded(np.ones((columns, width), np.float32))
+    weights, scales, zero = rounding(precision, cpu).rounded(np.ones((columns, width), np.float32))
     node = helper.make_node(
-        "MatMulIntegerToFloat", ["a", "b", "a_scale", "b_scales", "a_zero", "b_zeros"], ["y"], domain="com.microsoft"
+        "MatMulIntegerToFloat", ["a", "b", "a_scale", "b_scales", "a_zero", "b_zero"], ["y"], domain="com.microsoft"
     )
     given = [helper.make_tensor_value_info("a", TensorProto.UINT8, ["tokens", width])]
     found = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["tokens", columns])]
     constants = {
         **{"b": weights, "a_scale": np.array(1, np.float32), "b_scales": scales},
-        **{"a_zero": np.array(128, np.uint8), "b_zeros": zeros},
+        **{"a_zero": np.array(128, np.uint8), "b_zero": zero},
     }
     tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     imports = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
