@@ -32,10 +32,6 @@ NORM = "SimplifiedLayerNormalization"
 def integer_graph(model: onnx.ModelProto, columns: Columns, few_rows: bool) -> bytes:
     """The graph that `compression.export` writes, its weights within it, with every MatMulNBits replaced. Inputs and
     outputs stay as they are. columns: of this model. few_rows: whether it is to decode, not to read prompts."""
-    import onnx
-
-    model, given = onnx.ModelProto(), model
-    model.CopyFrom(given)
     graph = IntegerGraph(model, columns, few_rows)
     for node in model.graph.node:
         inputs = [graph.names.get(name, name) for name in node.input]
@@ -51,27 +47,28 @@ def integer_graph(model: onnx.ModelProto, columns: Columns, few_rows: bool) -> b
             graph.names[node.output[0]] = inputs[0]  # `attention` has chosen already
         else:
             graph.copy(node, inputs)
-    del model.graph.node[:]
-    model.graph.node.extend(graph.nodes)
-    used = {name for node in graph.nodes for name in node.input}
-    tensors = [tensor for tensor in (*model.graph.initializer, *graph.constants) if tensor.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(tensors)
-    return bytes(model.SerializeToString())
+    used = {name for node in graph.written.node for name in node.input}
+    graph.written.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in used)
+    return bytes(graph.model.SerializeToString())
 
 
 class IntegerGraph:
-    """Takes the old graph's nodes one by one, and writes the new ones.
+    """Takes the old graph's nodes one by one, and writes the new ones, with their weights, into `model`.
 
     names: of the new graph's tensors, where the old one's differ. scales: of tensors whose rows are still to be
     multiplied, the name of what by: [batch, tokens, 1].
     """
 
     def __init__(self, model: onnx.ModelProto, columns: Columns, few_rows: bool) -> None:
+        from onnx import ModelProto
+
         nodes = list(model.graph.node)
         self._columns, self._few_rows = columns, few_rows
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+        self.model = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+        self.written = self.model.graph
+        self.written.name = model.graph.name
+        self.written.input.extend(model.graph.input)
+        self.written.output.extend(model.graph.output)
         self.names: dict[str, str] = {}
         self.scales: dict[str, str] = {}
         self._products = {node.input[0]: node for node in nodes if node.op_type == "MatMulNBits"}
@@ -96,13 +93,13 @@ class IntegerGraph:
     def _constant(self, name: str, value: np.ndarray) -> str:
         from onnx import numpy_helper
 
-        self.constants.append(numpy_helper.from_array(value, name))
+        self.written.initializer.append(numpy_helper.from_array(value, name))
         return name
 
     def _add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         from onnx import helper
 
-        self.nodes.append(helper.make_node(kind, inputs, [output], f"{output}/{kind}", **attributes))
+        self.written.node.append(helper.make_node(kind, inputs, [output], f"{output}/{kind}", **attributes))
         return output
 
     def _chosen(self, value: str, width: int) -> str:
@@ -113,9 +110,12 @@ class IntegerGraph:
 
     def copy(self, node: onnx.NodeProto, inputs: list[str]) -> None:
         """As it was, with the rows of what it reads scaled."""
-        for index, name in enumerate(inputs):
-            node.input[index] = self._scaled(name)
-        self.nodes.append(node)
+        from onnx import NodeProto
+
+        copied = NodeProto()
+        copied.CopyFrom(node)
+        copied.input[:] = [self._scaled(name) for name in inputs]
+        self.written.node.append(copied)
 
     def _scaled(self, name: str) -> str:
         """`name` with its rows multiplied, where that is still to be done."""

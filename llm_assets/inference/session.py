@@ -23,11 +23,14 @@ def open_session(model: Path | bytes, threads: int, without: Collection[str] = (
     options.add_session_config_entry("session.intra_op.spin_duration_us", "100")
     source, name = (model, "the graph") if isinstance(model, bytes) else (str(model), str(model))
     try:
-        return onnxruntime.InferenceSession(
+        session = onnxruntime.InferenceSession(
             source, options, ["CPUExecutionProvider"], disabled_optimizers=list(without)
         )
     except Exception as error:
         raise not_loaded(name, error) from error
+    # It keeps the graph, which is as large as its weights, to begin again with other providers; here is one.
+    session._model_bytes = None
+    return session
 
 
 def not_loaded(name: object, error: Exception) -> UserError:

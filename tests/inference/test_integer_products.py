@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -121,6 +122,13 @@ def test_both_graphs_compute_alike(package, cpu):
         for row, prompt in enumerate(prompts):
             kept, expected = mine[row, :, : len(prompt)], theirs[row, :, : len(prompt)]
             assert np.linalg.norm(kept - expected) < near * np.linalg.norm(expected)
+
+
+def test_a_session_does_not_keep_the_graph_that_it_was_loaded_from(package, cpu):
+    graph = integer_products(package / MODEL, "int8", cpu).prompts
+    before = sys.getrefcount(graph)
+    session = open_session(graph, 1, SLOWER)
+    assert sys.getrefcount(graph) == before and session.get_inputs()
 
 
 @pytest.mark.parametrize("flags", [{"avx2"}, {"avx512_vnni"}], ids=str)
