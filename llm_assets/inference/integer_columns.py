@@ -48,7 +48,7 @@ class Columns:
         return self._found[table.name]
 
     def width(self, name: str) -> int:
-        """The first dimension of a tensor."""
+        """How many values a tensor of one dimension has, such as a norm's weights, also where the graph casts it."""
         return int(self._tensors[name].dims[0])
 
 
