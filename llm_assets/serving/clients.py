@@ -26,16 +26,26 @@ class ClientGone(Exception):
 
 async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
     """`work`; ended early, and ClientGone raised, when the client disconnects. The body must have been read."""
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(receive))
+    here = asyncio.current_task()
+    assert here
+    gone, wanted = False, here.cancelling()
+
+    def leave(_: asyncio.Task[None]) -> None:
+        nonlocal gone
+        gone = True
+        here.cancel()
+
+    watch = asyncio.ensure_future(_disconnected(receive))
+    watch.add_done_callback(leave)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if gone and here.uncancel() <= wanted:
+            raise ClientGone from None
+        raise
     finally:
-        task.cancel()
-        gone.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+        watch.remove_done_callback(leave)
+        watch.cancel()
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -37,6 +37,7 @@ class Desk:
         """
         found = self._known(reply) if reply.repeatable and not reply.probe else None
         if found is not None:
+            reply.cached, reply.first = True, time.monotonic()
             return self._cached(reply, found)
         matchers: Sequence[Matcher | None] = reply.matchers or [None] * len(reply.choices)
         streamed = reply.streamed and reply.model not in reply.package.tasks
@@ -74,7 +75,6 @@ class Desk:
         return found
 
     async def _cached(self, reply: Reply, found: list[Choice]) -> AsyncIterator[Piece]:
-        reply.cached, reply.first = True, time.monotonic()
         for index, known in enumerate(found):
             reply.choices[index] = known
             yield Piece(index, known.text, known.tokens, known.finish, tuple(known.logprobs))

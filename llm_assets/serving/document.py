@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
 
+from llm_assets.serving.encoder_protocol import ClassifyRequest, EmbeddingRequest
 from llm_assets.serving.guard import OPEN_ROUTES
-from llm_assets.serving.reply_types import chunk_schemas
+from llm_assets.serving.protocol import JSON, RequestBody
+from llm_assets.serving.reply_types import REFERENCE, chunk_schemas
+from llm_assets.serving.requests import ChatRequest, CompletionRequest
 
 ID, RETRY, KEY, METHODS = "x-request-id", "retry-after", "www-authenticate", "allow"
 HEADERS: dict[str, dict[str, Any]] = {
@@ -23,15 +27,23 @@ HEADERS: dict[str, dict[str, Any]] = {
     KEY: {"description": "with 401: how a key is given", "schema": {"type": "string", "const": "Bearer"}},
     METHODS: {"description": "with 405: the methods that the route has", "schema": {"type": "string"}},
 }
+BODIES = (ChatRequest, CompletionRequest, EmbeddingRequest, ClassifyRequest)  # that routes read by `body_of`
 OF_ERRORS = {"4XX": (RETRY, KEY, METHODS), "5XX": (RETRY,)}
 
 
+def takes(shape: type[RequestBody]) -> dict[str, Any]:
+    """What is told of a route that reads one of `BODIES`, for its `openapi_extra`."""
+    content = {JSON: {"schema": {"$ref": REFERENCE + shape.__name__}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def complete_document(app: FastAPI) -> None:
-    """Put in which routes need a key, what the events of streams hold, and the headers of replies. What a route's own
-    reply has beside these is told by the route."""
+    """Put in which routes need a key, what the bodies that routes read themselves and the events of streams hold, and
+    the headers of replies. What a route's own reply has beside these is told by the route."""
     document = app.openapi()
     components = document["components"]
-    components["schemas"] |= chunk_schemas()
+    _, read = models_json_schema([(body, "validation") for body in BODIES], ref_template=REFERENCE + "{model}")
+    components["schemas"] |= read["$defs"] | chunk_schemas()
     components["headers"] = HEADERS
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"key": []}]

@@ -7,6 +7,7 @@ import logging
 import re
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import Response
@@ -116,7 +117,9 @@ class Guard:
                     "ms": round((time.monotonic() - started) * 1000, 2),
                 }
                 level = logging.DEBUG if scope["path"] in OPEN_ROUTES else logging.INFO
-                requests.log(level, "request", extra={"fields": fields | facts})
+                # Soon: uvloop sends what was written once this turn of its loop is over.
+                extra = {"fields": fields | facts}
+                asyncio.get_running_loop().call_soon(partial(requests.log, level, "request", extra=extra))
 
     def _bounded(self, receive: Receive) -> Receive:
         """Raises BodyRefused as soon as the body is too large, whatever its header says, or when it takes too long."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from typing_extensions import TypedDict
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 # Parameters of OpenAI's and vLLM's interfaces that this server does not carry out, with the values that ask for
 # nothing. Any other value is refused by name: a parameter is never dropped silently.
@@ -54,6 +57,7 @@ INERT: dict[str, tuple[Any, ...]] = {
     "web_search_options": (),
 }
 MAX_SHOWN = 200  # characters of a client's own text in a message
+JSON = "application/json"
 
 
 class ErrorDetail(TypedDict):
@@ -118,6 +122,19 @@ class RequestBody(Closed):
                 message = f"'{name}' is not supported by this server{instead}"
                 raise ApiError(400, message, param=name, code="unsupported_parameter")
         return kept
+
+
+Body = TypeVar("Body", bound=RequestBody)
+
+
+async def body_of(request: Request, shape: type[Body]) -> Body:
+    """The request's body; ApiError 400 where it is none. FastAPI's own way takes a sixth of a known reply's time."""
+    body = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        return shape.model_validate_json(body if kind == JSON else b"null")
+    except ValidationError as error:
+        raise invalid(error.errors(include_url=False)) from None
 
 
 def invalid(errors: Sequence[Mapping[str, Any]]) -> ApiError:

@@ -15,8 +15,9 @@ from fastapi.responses import Response
 
 from llm_assets.serving import wire
 from llm_assets.serving.clients import GONE, off_the_loop, patience, unless_gone
+from llm_assets.serving.document import takes
 from llm_assets.serving.guard import PROBE_HEADER
-from llm_assets.serving.protocol import ApiError
+from llm_assets.serving.protocol import ApiError, body_of
 from llm_assets.serving.replies import Reply, prepare
 from llm_assets.serving.reply_types import ChatChunk, ChatCompletion, Completion, CompletionChunk, event
 from llm_assets.serving.requests import ChatRequest, CompletionRequest
@@ -33,13 +34,15 @@ STREAMED = {
 
 
 def add(app: FastAPI, service: Service) -> None:
-    @app.post("/v1/chat/completions", responses=_replies(ChatCompletion, ChatChunk))
-    async def chat(request: Request, asked: ChatRequest) -> Response:
-        return await _respond(service, request, asked)
+    @app.post("/v1/chat/completions", responses=_replies(ChatCompletion, ChatChunk), openapi_extra=takes(ChatRequest))
+    async def chat(request: Request) -> Response:
+        return await _respond(service, request, await body_of(request, ChatRequest))
 
-    @app.post("/v1/completions", responses=_replies(Completion, CompletionChunk))
-    async def completions(request: Request, asked: CompletionRequest) -> Response:
-        return await _respond(service, request, asked)
+    @app.post(
+        "/v1/completions", responses=_replies(Completion, CompletionChunk), openapi_extra=takes(CompletionRequest)
+    )
+    async def completions(request: Request) -> Response:
+        return await _respond(service, request, await body_of(request, CompletionRequest))
 
 
 def _replies(whole: type, chunk: type) -> dict[int | str, dict[str, Any]]:
@@ -70,17 +73,20 @@ async def _respond(service: Service, request: Request, asked: ChatRequest | Comp
             service.admission.learn(body, status == 200)
 
     try:
-        pieces = _checked(reply, service.desk.begin(reply))
+        pieces = service.desk.begin(reply)
     except ApiError as error:
         ended(error.status)
         raise
+    if reply.matchers:
+        pieces = _kept(reply, pieces)
     if asked.stream:
         usage = bool(asked.stream_options and asked.stream_options.include_usage)
         return EventStream(service, reply, pieces, usage, ended)
     status = GONE
     try:
         with service.drain.reply(reply):
-            await unless_gone(request.receive, _drain(pieces))
+            # What a cache has is here at once: nobody can leave meanwhile.
+            await (_drain(pieces) if reply.cached else unless_gone(request.receive, _drain(pieces)))
         status = 200
     except ApiError as error:
         status = error.status
@@ -90,7 +96,7 @@ async def _respond(service: Service, request: Request, asked: ChatRequest | Comp
     return Response(orjson.dumps(wire.whole(reply)), media_type="application/json")
 
 
-async def _checked(reply: Reply, pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+async def _kept(reply: Reply, pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
     """The pieces; ApiError where a constraint could not be kept to the end."""
     async with aclosing(pieces):  # type: ignore[type-var]
         async for piece in pieces:

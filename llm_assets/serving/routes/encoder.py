@@ -12,9 +12,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from llm_assets.serving.clients import GONE, off_the_loop, patience, unless_gone
+from llm_assets.serving.document import takes
 from llm_assets.serving.encoder_protocol import ClassifyRequest, EmbeddingRequest, Encoding, prepare_encoding
 from llm_assets.serving.guard import PROBE_HEADER
-from llm_assets.serving.protocol import ApiError
+from llm_assets.serving.protocol import ApiError, body_of
 from llm_assets.serving.reply_types import Classes, Embeddings
 from llm_assets.serving.service import Service
 from llm_assets.serving.traffic import now
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
 def add(app: FastAPI, service: Service) -> None:
     most = service.settings.encoder.max_texts
 
-    @app.post("/v1/embeddings", responses={200: {"model": Embeddings}})
-    async def embeddings(request: Request, asked: EmbeddingRequest) -> Response:
+    @app.post("/v1/embeddings", responses={200: {"model": Embeddings}}, openapi_extra=takes(EmbeddingRequest))
+    async def embeddings(request: Request) -> Response:
+        asked = await body_of(request, EmbeddingRequest)
         encoding = await off_the_loop(request, partial(prepare_encoding, asked, service.served_encoder(), most))
         found = await _encode(service, request, encoding)
         return _json(encoding.embeddings(found, asked.encoding_format == "base64"))
 
-    @app.post("/v1/classify", responses={200: {"model": Classes}})
-    async def classify(request: Request, asked: ClassifyRequest) -> Response:
+    @app.post("/v1/classify", responses={200: {"model": Classes}}, openapi_extra=takes(ClassifyRequest))
+    async def classify(request: Request) -> Response:
+        asked = await body_of(request, ClassifyRequest)
         encoding = await off_the_loop(request, partial(prepare_encoding, asked, service.served_encoder(), most))
         found = await _encode(service, request, encoding)
         return _json(encoding.classes(found))
