@@ -132,7 +132,7 @@ async def body_of(request: Request, shape: type[Body]) -> Body:
     body = await request.body()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
-        return shape.model_validate_json(body if kind == JSON else b"null")
+        return shape.model_validate_json(body if kind == JSON or kind.endswith("+json") else b"null")
     except ValidationError as error:
         raise invalid(error.errors(include_url=False)) from None
 

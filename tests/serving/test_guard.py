@@ -136,7 +136,8 @@ def test_bodies_that_are_no_requests(http):
     ):
         assert error_of(post(content), 400)["code"] == "invalid_json", content[:20]
     assert "application/json" in error_of(post(json.dumps(BODY).encode(), "text/plain"), 400)["message"]
-    assert post(json.dumps(BODY).encode(), "application/json; charset=utf-8").status_code == 200
+    for kind in ("application/json; charset=utf-8", "application/vnd.some+json"):
+        assert post(json.dumps(BODY).encode(), kind).status_code == 200
     lone = b'{"model": "llm-assets", "messages": [{"role": "user", "content": "\\ud800"}]}'
     assert error_of(post(lone), 400)["code"] == "invalid_json"
     assert error_of(post(b'{"model": "llm-assets", "\\ud800": 1}'), 400)["code"]
