@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-PIECE, PAUSE = 256, 0.02  # bytes, and seconds between them
+PIECE, PAUSE = 256, 0.2  # bytes, and seconds between them
 
 
 @contextmanager
