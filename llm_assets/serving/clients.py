@@ -28,12 +28,13 @@ async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
     """`work`; ended early, and ClientGone raised, when the client disconnects. The body must have been read."""
     here = asyncio.current_task()
     assert here
-    gone, wanted = False, here.cancelling()
+    gone, ended, wanted = False, False, here.cancelling()
 
     def leave(_: asyncio.Task[None]) -> None:
         nonlocal gone
-        gone = True
-        here.cancel()
+        if not ended:  # where both end at once it is called later, and cannot be called off
+            gone = True
+            here.cancel()
 
     watch = asyncio.ensure_future(_disconnected(receive))
     watch.add_done_callback(leave)
@@ -44,7 +45,7 @@ async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
             raise ClientGone from None
         raise
     finally:
-        watch.remove_done_callback(leave)
+        ended = True
         watch.cancel()
 
 

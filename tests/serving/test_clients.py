@@ -67,6 +67,25 @@ def test_the_client_leaves_and_the_work_is_undone():
     asyncio.run(run())
 
 
+def test_the_client_leaves_as_the_work_ends():
+    """Whichever is seen first, nothing is cancelled later."""
+
+    async def run() -> None:
+        client, awaited = Client(), asyncio.get_running_loop().create_future()
+
+        def both() -> None:
+            client.leave.set()
+            awaited.set_result("done")
+
+        asyncio.get_running_loop().call_later(0.01, both)
+        assert await unless_gone(client, awaited) == "done"
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not asyncio.current_task().cancelling() and await is_quiet(client)
+
+    asyncio.run(run())
+
+
 def test_an_error_of_the_work_comes_out():
     async def work() -> None:
         await asyncio.sleep(0)
