@@ -8,10 +8,11 @@ as few as can be: a row's largest value, its rounding (one block of `QuantizeLin
 Prompts cost passes over the activations: the scales of a product's columns are applied in it, those of its rows where
 they can no longer be put off. A few rows cost nodes, about five microseconds each, as every product drives all else out
 of the caches. There the product's node applies both: given scales of three dimensions, it multiplies by them after the
-product, with one thread.
+product, with one thread. A product of few weights keeps its blocks, which need no nodes around it: that takes an eighth
+off a tiny model's step.
 
-Of the last layer, whose states nobody reads else, only keys, values and attention are computed for all tokens, the rest
-for those whose logits are asked for.
+Of a prompt's last layer, whose states nobody reads else, only keys, values and attention are computed for all tokens,
+the rest for those whose logits are asked for.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import onnx
 
 EXTENSIONS = "com.microsoft"
+SMALL = 2**16  # weights: with so few, the nodes around a product of whole rows take longer than blocks do
 NORM = "SimplifiedLayerNormalization"
 
 
@@ -44,7 +46,7 @@ def integer_graph(model: onnx.ModelProto, columns: Columns, few_rows: bool) -> b
         elif node.op_type == "GroupQueryAttention":
             graph.attention(node, inputs)
         elif node.name.startswith("chosen/"):
-            graph.names[node.output[0]] = inputs[0]  # `attention` has chosen already
+            graph.choose(node, inputs)
         else:
             graph.copy(node, inputs)
     used = {name for node in graph.written.node for name in node.input}
@@ -76,19 +78,24 @@ class IntegerGraph:
         self._last = [node.name for node in nodes if node.op_type == "GroupQueryAttention"][-1]
         self._quantized: dict[str, tuple[str, str]] = {}
         self._stream, self._tokens = "", "all"
+        self._counted: dict[str, str] = {}
         self._begin()
 
     def _begin(self) -> None:
-        """Constants, and the zero points of the rows that a call has: one each, as many dimensions as the rows."""
         self._constant("one", np.array(1, np.float32))
         self._constant("step", np.array(1 / 127, np.float32))
         self._constant("middle", np.array(128, np.uint8))
         self._constant("end", np.array([-1]))
         self._constant("single", np.array([1]))
-        for tokens, source in (("all", "input_ids"), ("chosen", "logit_rows")):
-            count = self._add("Shape", [source], f"{tokens}/count")
+
+    def _middles(self) -> str:
+        """The zero points of the rows that go on: one each, as many dimensions as the rows."""
+        tokens = self._tokens
+        if tokens not in self._counted:
+            count = self._add("Shape", ["input_ids" if tokens == "all" else "logit_rows"], f"{tokens}/count")
             column = self._add("Concat", [count, "single"], f"{tokens}/column", axis=0)
-            self._add("Expand", ["middle", column], f"{tokens}/middles")
+            self._counted[tokens] = self._add("Expand", ["middle", column], f"{tokens}/middles")
+        return self._counted[tokens]
 
     def _constant(self, name: str, value: np.ndarray) -> str:
         from onnx import numpy_helper
@@ -128,10 +135,19 @@ class IntegerGraph:
             self._stream = node.output[0] if node.op_type == "Add" else node.input[0]
         self.copy(node, inputs)
 
+    def choose(self, node: onnx.NodeProto, inputs: list[str]) -> None:
+        """Of the states the tokens that logits are asked for: those that `attention` has chosen already, or, where a
+        call has one token a row and all are wanted, here as it was."""
+        if self._few_rows:
+            self._tokens = "chosen"
+            self.copy(node, inputs)
+        else:
+            self.names[node.output[0]] = inputs[0]
+
     def attention(self, node: onnx.NodeProto, inputs: list[str]) -> None:
-        """After the last one, only the tokens asked for go on."""
+        """After the last one, only the tokens of a prompt that are asked for go on."""
         self.copy(node, inputs)
-        if node.name == self._last:
+        if node.name == self._last and not self._few_rows:
             self._tokens, found = "chosen", node.output[0]
             width = next(entry.i for entry in self._products[found].attribute if entry.name == "K")
             self.names[found] = self._chosen(found, width)
@@ -145,6 +161,10 @@ class IntegerGraph:
 
     def product(self, node: onnx.NodeProto, given: str) -> None:
         """x W as (quantized x) (quantized W)."""
+        shape = {entry.name: entry.i for entry in node.attribute}
+        if self._few_rows and shape["N"] * shape["K"] <= SMALL:
+            self.copy(node, [given, *node.input[1:]])
+            return
         if given not in self._quantized:
             width = next(entry.i for entry in node.attribute if entry.name == "K")
             self._quantized[given] = self._quantize(given, width)  # once for gate and up
@@ -173,7 +193,7 @@ class IntegerGraph:
         sizes = self._add("Abs", [given], f"{given}/sizes")
         largest = self._add("ReduceMax", [sizes, "end"], f"{given}/largest", keepdims=1)
         scale = self._add("Mul", [largest, "step"], f"{given}/scale")
-        inputs = [given, scale, f"{self._tokens}/middles"]
+        inputs = [given, scale, self._middles()]
         rows = self._add("QuantizeLinear", inputs, f"{given}/quantized", axis=-1, block_size=width)
         if given in self.scales:
             scale = self._add("Mul", [scale, self.scales[given]], f"{given}/column")

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, load_model_from_string, numpy_helper
 from llm_assets.artifacts import PACKAGE, read_json, write_json
 from llm_assets.compression.export import export_package
 from llm_assets.errors import UserError
+from llm_assets.inference import integer_graph, onnx_model
 from llm_assets.inference import integer_products as products
-from llm_assets.inference import onnx_model
 from llm_assets.inference.bound_rows import BoundRows
 from llm_assets.inference.integer_products import AMX, cpu_flags, integer_products, rounding
 from llm_assets.inference.onnx_model import MODEL, SLOWER, OnnxModel, cache_for
@@ -30,8 +30,10 @@ X86 = platform.machine() in ("x86_64", "AMD64")
 
 @pytest.fixture(autouse=True, params=["with AMX", "without", *(["AVX2"] if X86 else [])])
 def cpu(request, monkeypatch):
-    """This CPU, whether it has AMX or not, and one that can do no more than AVX2; a package of any size gains."""
+    """This CPU, whether it has AMX or not, and one that can do no more than AVX2; packages and products of any size
+    gain."""
     monkeypatch.setattr(products, "SMALLEST", 0)
+    monkeypatch.setattr(integer_graph, "SMALL", 0)
     flags = {"with AMX": cpu_flags() | {AMX}, "without": cpu_flags() - {AMX}, "AVX2": {"avx2"}}[request.param]
     monkeypatch.setattr(onnx_model, "cpu_flags", lambda: flags)
     return flags
@@ -62,15 +64,36 @@ def test_a_few_rows_take_a_node_less_a_product_than_prompts_and_give_the_same(pa
     graphs = integer_products(package / MODEL, "int8", cpu - {AMX})
     prompts, few = (load_model_from_string(graph).graph for graph in graphs)
     products = sum(node.op_type == "MatMulIntegerToFloat" for node in few.node)
-    assert len(prompts.node) - len(few.node) == products
+    chosen = 2  # prompts choose their tokens in attention's result and in the stream, a few rows at the end alone
+    assert len(prompts.node) - len(few.node) == products + chosen
+    mine, theirs = decoded(package, graphs)
+    assert np.allclose(mine, theirs, rtol=1e-2, atol=1e-2 * np.abs(mine).max())
+
+
+def test_small_products_of_a_few_rows_keep_their_blocks(package, cpu, monkeypatch):
+    whole = integer_products(package / MODEL, "int8", cpu - {AMX})
+    weights = {tensor.name: tensor for tensor in load_model_from_string(whole.few_rows).graph.initializer}
+    sizes = {name: np.prod(tensor.dims) for name, tensor in weights.items() if name.endswith("/weight")}
+    monkeypatch.setattr(integer_graph, "SMALL", max(sizes.values()) - 1)
+    graphs = integer_products(package / MODEL, "int8", cpu - {AMX})
+    assert graphs.prompts == whole.prompts
+    few = load_model_from_string(graphs.few_rows).graph
+    kinds = [node.op_type for node in few.node]
+    assert kinds.count("MatMulIntegerToFloat") == 1 and kinds.count("MatMulNBits") == len(sizes) - 1
+    assert kinds.count("Expand") == 1  # zero points for whole rows alone
+    mine, theirs = decoded(package, graphs)
+    near = 0.05 if rounding("int8", cpu).largest == 127 else 0.15  # 7 bits are coarser
+    assert np.linalg.norm(mine - theirs) < near * np.linalg.norm(theirs)
+
+
+def decoded(package, graphs):
+    """The same rows' logits by both graphs."""
     model = OnnxModel(package, threads=1)
-    found = []
     for graph in graphs:
         model._decoder = BoundRows(open_session(graph, 1, SLOWER))
         cache = cache_for(model, 3, 64)
         model.read_prompts(cache, [[5, 6, 7], [9], [8, 7]])
-        found.append(model.decode(cache, np.array([5, 6, 7]), np.array([3, 1, 2])))
-    assert np.allclose(*found, rtol=1e-2, atol=1e-2 * np.abs(found[0]).max())
+        yield model.decode(cache, np.array([5, 6, 7]), np.array([3, 1, 2]))
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
