@@ -25,7 +25,6 @@ MODEL = "model.onnx"
 FORMAT = 3  # of package.json and the graph
 OLD = 2  # still read, for rollbacks: its graph reads prompts too, more slowly
 READ = 1024  # tokens: more in one call are read no faster, and attention's scores would take much memory
-ONE = np.ones((), dtype=np.int32)  # a bare 1 takes numpy twice as long to add
 SLOWER = ("SkipLayerNormFusion",)  # joins sum and norm into a node that takes longer than both
 
 
@@ -143,11 +142,12 @@ class OnnxModel:
         steps: int,
         spare: int = 0,
         enough: Callable[[], bool] = lambda: False,
+        endless: Sequence[int] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
         """`decode` up to `steps` times, each time with the likeliest tokens of the time before: these tokens, int64
         [times - 1, rows], and the logits of the last time, until the next call. That time is the first after which it
-        is `enough`, or in which the end token is a row's likeliest, if there is one. What surrounds a step costs a
-        small model as much as the step does.
+        is `enough`, or in which the end token is a row's likeliest, if there is one. It is none of the rows `endless`:
+        their logits of it are -inf. What surrounds a step costs a small model as much as the step does.
         """
         rows = len(tokens)
         if int(lengths.max()) + steps > min(cache.capacity, self.context):
@@ -165,16 +165,21 @@ class OnnxModel:
             self._decoded = np.empty((count, self.vocab), dtype=np.float32)
         bound = self._decoder.run(cache, 0, inputs, self._decoded)
         token, past, total = bound["input_ids"][:rows, 0], bound["seqlens_k"][:rows], bound["total_sequence_length"]
-        logits, chosen = self._decoded[:rows], list[np.ndarray]()
-        while (
-            len(chosen) + 1 < steps and not enough() and self.eos not in (likeliest := logits.argmax(axis=1)).tolist()
-        ):
-            chosen.append(likeliest)
-            token[:] = likeliest
-            past += ONE
-            total[...] = reach + len(chosen)
+        logits, made = self._decoded[:rows], 0
+        # Made beforehand, as each of numpy's calls between two steps takes longer than it seems: the model has driven
+        # what it needs out of the caches.
+        chosen = np.empty((steps, rows), dtype=np.int64)
+        ahead = lengths + np.arange(steps)[:, None]
+        while True:
+            for row in endless:
+                logits[row, self.eos] = -np.inf
+            if made + 1 == steps or enough() or self.eos in logits.argmax(1, chosen[made]).tolist():
+                return chosen[:made], logits
+            token[:] = chosen[made]
+            made += 1
+            past[:] = ahead[made]
+            total[...] = reach + made
             self._decoder.again()
-        return np.array(chosen, dtype=np.int64).reshape(-1, rows), logits
 
     def _run(
         self, rows: BoundRows, cache: KvCache, first: int, tokens: np.ndarray, lengths: np.ndarray, wanted: np.ndarray

@@ -137,8 +137,9 @@ class Lane:
         tokens = np.array([row.token for row in rows], dtype=np.int64)
         lengths = np.array([row.past for row in rows], dtype=np.int32)
         spare = self.reading.past if self.reading else 0
+        endless = [at for at, row in enumerate(rows) if row.endless]
         before, logits = self._model.decode_greedily(
-            self._cache, tokens, lengths, self._steps(rows), spare, self._until(rows, started)
+            self._cache, tokens, lengths, self._steps(rows), spare, self._until(rows, started), endless
         )
         steps = len(before) + 1
         for row, taken in zip(rows, before.T.tolist(), strict=True):
@@ -155,7 +156,7 @@ class Lane:
         than the likeliest tokens is asked for."""
         if self.waiting or self.reading or not all(row.greedy for row in rows):
             return 1
-        return min(row.left for row in rows)
+        return min(row.endless or row.left for row in rows)
 
     def _until(self, rows: list[Row], now: float) -> Callable[[], bool]:
         """Says when rows are to be looked at: a row has arrived, or one of them is to tell."""

@@ -81,6 +81,14 @@ class Row:
         """Whether its tokens are the likeliest ones up to the end token or `left`, whatever they say."""
         return self._plain and not self.sampling.stop
 
+    @property
+    def endless(self) -> int:
+        """How many of its next tokens are certain to be the likeliest of all but the end token."""
+        chosen = self._text.tokens + len(self._unread)
+        if not self._plain or not self.sampling.bans_end(chosen):
+            return 0
+        return self.left if self.sampling.ignore_eos else self.sampling.min_tokens - chosen
+
     def take(self, tokens: list[int]) -> None:
         """The next tokens of a `greedy` row, fewer than `left`; `choose` tells of them with the one it takes."""
         self.token = tokens[-1]

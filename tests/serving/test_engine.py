@@ -219,6 +219,34 @@ def test_steps_made_at_once_give_the_same_replies(world, served, monkeypatch, wa
     assert {finish for _, _, finish in found[0]} == {"stop", "length"}
 
 
+@pytest.mark.parametrize(("bound", "most"), [({"ignore_eos": True}, 99), ({"min_tokens": 70}, 69)], ids=str)
+def test_a_likely_end_that_may_not_come_stops_no_run_of_steps(world, packages, monkeypatch, bound, most):
+    """A model that knows when it has said enough, of which more is asked; against the sampler, a step at a time."""
+    monkeypatch.setattr(lane, "MOMENT", 3600)
+    model = OnnxModel(packages["good"], threads=2)
+    wordy = Served("digest", model, {}, 0)
+    asked = [model.tokenizer.encode(text).ids for text in ("invert a matrix", "read a csv file", "follow a redirect")]
+    steps, decode, found = [], model.decode_greedily, []
+
+    def decode_greedily(*given):
+        before, logits = decode(*given)
+        steps.append(len(before) + 1)
+        return before, logits
+
+    monkeypatch.setattr(model, "decode_greedily", decode_greedily)
+    for more in (bound, bound | {"logit_bias": ((0, 0.0),)}, {}):
+        rows = [world.row(wordy, prompt, Sampling(100, **more)) for prompt in asked]
+        for row in rows:
+            row.streamed = False
+        steps.clear()
+        world.engine.submit(rows)
+        assert all(row.ended.wait(60) for row in rows)
+        found.append(([row.tokens for row in rows], max(steps)))
+    (tokens, longest), by_sampler, (ended, _) = found
+    assert longest == most and by_sampler == (tokens, 1)
+    assert all(len(reply) < 20 for reply in ended)  # where the end would have come
+
+
 def test_who_arrives_while_many_steps_are_made_waits_for_one(world, exact, monkeypatch):
     monkeypatch.setattr(lane, "MOMENT", 3600)
     long, short = (world.row(exact, prompt, Sampling(100, ignore_eos=True)) for prompt in prompts(2, 2))

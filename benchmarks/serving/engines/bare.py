@@ -23,13 +23,15 @@ class Engine:
 
         lengths = np.array([len(prompt) for prompt in prompts])
         cache = cache_for(self._model, len(prompts), int(lengths.max()) + NEW_TOKENS)
-        tokens = np.concatenate(
-            [self._model.read_prompts(cache, [prompt], first=row).argmax(axis=1) for row, prompt in enumerate(prompts)]
+        logits = np.concatenate(
+            [self._model.read_prompts(cache, [prompt], first=row) for row, prompt in enumerate(prompts)]
         )
+        logits[:, self._model.eos] = -np.inf  # no row ends
+        tokens, rows = logits.argmax(axis=1), range(len(prompts))
         yield tokens.tolist()
         left = NEW_TOKENS - 1
         while left:
-            found, logits = self._model.decode_greedily(cache, tokens, lengths, min(STEPS, left))
+            found, logits = self._model.decode_greedily(cache, tokens, lengths, min(STEPS, left), endless=rows)
             tokens = logits.argmax(axis=1)
             for chosen in (*found, tokens):
                 yield chosen.tolist()
