@@ -47,6 +47,13 @@ class Columns:
             self._found[table.name] = self._rounding.rounded(values)
         return self._found[table.name]
 
+    def blocks(self, node: onnx.NodeProto) -> np.ndarray:
+        """The node's weights in their blocks, 8 bits each."""
+        from onnx import numpy_helper
+
+        bits = next(entry.i for entry in node.attribute if entry.name == "bits")
+        return in_bytes(numpy_helper.to_array(self._tensors[node.input[1]]), bits)
+
     def width(self, name: str) -> int:
         """How many values a tensor of one dimension has, such as a norm's weights, also where the graph casts it."""
         return int(self._tensors[name].dims[0])
@@ -55,12 +62,16 @@ class Columns:
 def dequantized(table: np.ndarray, scales: np.ndarray, shape: dict[str, int]) -> np.ndarray:
     """The weights that a MatMulNBits multiplies with, float32 [N, K].
 
-    table: uint8 [N, blocks, bytes of a block], 4-bit values low half first; scales: [N, blocks]. The zero point is the
-    middle of the range.
+    table: uint8 [N, blocks, bytes of a block]; scales: [N, blocks]. The zero point is the middle of the range.
     """
-    bits = shape["bits"]
-    if bits == 4:
-        table = np.stack([table & 15, table >> 4], axis=-1)
-    blocks = table.reshape(shape["N"], scales.size // shape["N"], -1).astype(np.float32) - 2 ** (bits - 1)
+    blocks = in_bytes(table, shape["bits"]).astype(np.float32) - 128
     values = blocks * scales.reshape(shape["N"], -1, 1).astype(np.float32)
     return values.reshape(shape["N"], -1)[:, : shape["K"]]
+
+
+def in_bytes(table: np.ndarray, bits: int) -> np.ndarray:
+    """A MatMulNBits' weights, uint8 [N, blocks, bytes of a block], with a byte for each, around 128."""
+    if bits == 8:
+        return table
+    halves = np.stack([table & 15, table >> 4], axis=-1)  # the low half is the first
+    return (halves + (128 - 8)).reshape(*table.shape[:2], -1)

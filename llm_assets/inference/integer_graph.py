@@ -163,11 +163,10 @@ class IntegerGraph:
         """x W as (quantized x) (quantized W)."""
         shape = {entry.name: entry.i for entry in node.attribute}
         if self._few_rows and shape["N"] * shape["K"] <= SMALL:
-            self.copy(node, [given, *node.input[1:]])
+            self._blocks(node, given)
             return
         if given not in self._quantized:
-            width = next(entry.i for entry in node.attribute if entry.name == "K")
-            self._quantized[given] = self._quantize(given, width)  # once for gate and up
+            self._quantized[given] = self._quantize(given, shape["K"])  # once for gate and up
         rows, scale = self._quantized[given]
         columns, scales, zero = self._columns.of(node)
         result = node.output[0]
@@ -186,6 +185,16 @@ class IntegerGraph:
             self.scales[name] = scale
         if name != result:
             self._add("Mul", [name, scale], result)
+
+    def _blocks(self, node: onnx.NodeProto, given: str) -> None:
+        """The product as it was, in 8 bits: with 4 a row alone would be rounded in another way than among others."""
+        from onnx import helper
+
+        name = f"{node.output[0]}/blocks"
+        self.copy(node, [given, self._constant(name, self._columns.blocks(node)), *node.input[2:]])
+        kept = [entry for entry in node.attribute if entry.name != "bits"]
+        del self.written.node[-1].attribute[:]
+        self.written.node[-1].attribute.extend([*kept, helper.make_attribute("bits", 8)])
 
     def _quantize(self, given: str, width: int) -> tuple[str, str]:
         """Rows as uint8 around 128, and what they are to be multiplied by again, [batch, tokens, 1]. The scale of a row

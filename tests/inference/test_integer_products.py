@@ -52,12 +52,18 @@ def package(request, tiny_checkpoint, tmp_path_factory):
     return folder
 
 
-def test_int8_decodes_with_them_too_but_on_amx_and_int4_with_blocks(package, cpu):
+def test_int8_decodes_with_them_too_but_on_amx(package, cpu):
     precision = read_json(package / PACKAGE)["precision"]
     graphs = integer_products(package / MODEL, precision, cpu)
     assert (graphs.few_rows is not None) == (precision == "int8" and AMX not in cpu)
     used = {node.op_type for node in load_model_from_string(graphs.few_rows or graphs.prompts).graph.node}
     assert "MatMulIntegerToFloat" in used and "MatMulNBits" not in used
+
+
+def test_int4_decodes_with_them_where_its_weights_lie_in_the_caches(cpu, monkeypatch):
+    monkeypatch.setattr(products, "SMALLEST", 2**23)
+    assert products.decodes("int4", 2**20, cpu) == products.decodes("int8", 2**23, cpu) == (AMX not in cpu)
+    assert not products.decodes("int4", 2**23, cpu)
 
 
 def test_a_few_rows_take_a_node_less_a_product_than_prompts_and_give_the_same(package, cpu):
@@ -71,19 +77,32 @@ def test_a_few_rows_take_a_node_less_a_product_than_prompts_and_give_the_same(pa
 
 
 def test_small_products_of_a_few_rows_keep_their_blocks(package, cpu, monkeypatch):
-    whole = integer_products(package / MODEL, "int8", cpu - {AMX})
+    monkeypatch.setattr(products, "decodes", lambda *_: True)
+    precision = read_json(package / PACKAGE)["precision"]
+    whole = integer_products(package / MODEL, precision, cpu)
     weights = {tensor.name: tensor for tensor in load_model_from_string(whole.few_rows).graph.initializer}
-    sizes = {name: np.prod(tensor.dims) for name, tensor in weights.items() if name.endswith("/weight")}
-    monkeypatch.setattr(integer_graph, "SMALL", max(sizes.values()) - 1)
-    graphs = integer_products(package / MODEL, "int8", cpu - {AMX})
+    sizes = [np.prod(tensor.dims) for name, tensor in weights.items() if name.endswith("/weight")]
+    monkeypatch.setattr(integer_graph, "SMALL", max(sizes) - 1)
+    graphs = integer_products(package / MODEL, precision, cpu)
     assert graphs.prompts == whole.prompts
     few = load_model_from_string(graphs.few_rows).graph
     kinds = [node.op_type for node in few.node]
     assert kinds.count("MatMulIntegerToFloat") == 1 and kinds.count("MatMulNBits") == len(sizes) - 1
     assert kinds.count("Expand") == 1  # zero points for whole rows alone
     mine, theirs = decoded(package, graphs)
-    near = 0.05 if rounding("int8", cpu).largest == 127 else 0.15  # 7 bits are coarser
+    near = 0.05 if rounding(precision, cpu).largest == 127 else 0.15  # 7 bits are coarser
     assert np.linalg.norm(mine - theirs) < near * np.linalg.norm(theirs)
+
+
+def test_blocks_of_4_bits_are_the_same_weights_in_8(package, cpu, monkeypatch):
+    monkeypatch.setattr(products, "decodes", lambda *_: True)
+    monkeypatch.setattr(integer_graph, "SMALL", 2**40)
+    precision = read_json(package / PACKAGE)["precision"]
+    few_rows = integer_products(package / MODEL, precision, cpu).few_rows
+    kept = [node for node in load_model_from_string(few_rows).graph.node if node.op_type == "MatMulNBits"]
+    assert {entry.i for node in kept for entry in node.attribute if entry.name == "bits"} == {8}
+    mine, theirs = decoded(package, [few_rows, package / MODEL])
+    assert np.allclose(mine, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
 
 
 def decoded(package, graphs):
