@@ -9,9 +9,16 @@ from pydantic.json_schema import models_json_schema
 
 from llm_assets.serving.encoder_protocol import ClassifyRequest, EmbeddingRequest
 from llm_assets.serving.guard import OPEN_ROUTES
+from llm_assets.serving.label_requests import SampleRequest, UndoRequest, VoteRequest
 from llm_assets.serving.protocol import JSON, RequestBody
 from llm_assets.serving.reply_types import REFERENCE, chunk_schemas
-from llm_assets.serving.requests import ChatRequest, CompletionRequest
+from llm_assets.serving.requests import (
+    ChatRequest,
+    CompletionRequest,
+    DetokenizeRequest,
+    FeedbackRequest,
+    TokenizeRequest,
+)
 
 ID, RETRY, KEY, METHODS = "x-request-id", "retry-after", "www-authenticate", "allow"
 HEADERS: dict[str, dict[str, Any]] = {
@@ -27,7 +34,10 @@ HEADERS: dict[str, dict[str, Any]] = {
     KEY: {"description": "with 401: how a key is given", "schema": {"type": "string", "const": "Bearer"}},
     METHODS: {"description": "with 405: the methods that the route has", "schema": {"type": "string"}},
 }
-BODIES = (ChatRequest, CompletionRequest, EmbeddingRequest, ClassifyRequest)  # that routes read by `body_of`
+BODIES = (  # of JSON, which routes read by `body_of`
+    *(ChatRequest, CompletionRequest, EmbeddingRequest, ClassifyRequest),
+    *(TokenizeRequest, DetokenizeRequest, FeedbackRequest, VoteRequest, UndoRequest, SampleRequest),
+)
 OF_ERRORS = {"4XX": (RETRY, KEY, METHODS), "5XX": (RETRY,)}
 
 

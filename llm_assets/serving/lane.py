@@ -25,6 +25,7 @@ USUAL = 256  # tokens of a row, for which memory is taken before it comes
 PIECES = 400  # a second that all rows tell together: more would take the cores from the model
 PIECES_OF_ONE = 100  # a second that one row tells: more than eyes can follow
 MOMENT = 0.01  # seconds of steps after which rows that tell nothing are looked at: who has gone, who is late
+STEPS = 256  # that are made at once: more than fit into a moment
 BURST = 8  # times prefill_tokens that may be read while rows which came together begin
 
 
@@ -156,7 +157,7 @@ class Lane:
         than the likeliest tokens is asked for."""
         if self.waiting or self.reading or not all(row.greedy for row in rows):
             return 1
-        return min(row.endless or row.left for row in rows)
+        return min(STEPS, *(row.endless or row.left for row in rows))
 
     def _until(self, rows: list[Row], now: float) -> Callable[[], bool]:
         """Says when rows are to be looked at: a row has arrived, or one of them is to tell."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from typing_extensions import TypedDict
 
@@ -103,12 +102,6 @@ class RequestBody(Closed):
     def _supported(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        try:
-            orjson.dumps(value)
-        except TypeError as error:
-            # Half of a surrogate pair is no character, though JSON can write it; integers are left to their fields.
-            if "Integer" not in str(error):
-                raise ApiError(400, f"the body cannot be read: {error}", code="invalid_json") from None
         kept: dict[str, Any] = {}
         for name, given in value.items():
             if given is None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
-from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
 
 from llm_assets.serving.agreement import Agreement, agreement
-from llm_assets.serving.document import own_headers
+from llm_assets.serving.document import own_headers, takes
 from llm_assets.serving.label_pairs import read_posted, sample_pairs, unpaired_requests
+from llm_assets.serving.label_requests import MAX_REVIEWER, SampleRequest, UndoRequest, VoteRequest
 from llm_assets.serving.labels import (
     CHAT,
     Pair,
@@ -30,10 +30,9 @@ from llm_assets.serving.labels import (
     undo_vote,
     verdicts,
 )
-from llm_assets.serving.protocol import ApiError, RequestBody, shown
+from llm_assets.serving.protocol import ApiError, body_of, shown
 from llm_assets.serving.service import Service
 
-REVIEWER = Field(min_length=1, max_length=60)
 LINES = {"schema": {"type": "string", "description": "a JSON object a line"}}
 EXPORT: dict[int | str, dict[str, Any]] = {
     200: {
@@ -80,35 +79,23 @@ class Sampled(TypedDict):
     added: int
 
 
-class VoteRequest(RequestBody):
-    pair: str
-    reviewer: str = REVIEWER
-    choice: Literal["left", "right", "tie", "skip"]
-
-
-class UndoRequest(RequestBody):
-    reviewer: str = REVIEWER
-
-
-class SampleRequest(RequestBody):
-    count: int = Field(8, ge=1, le=50)
-
-
 def add(app: FastAPI, service: Service) -> None:
     home = service.home
 
     @app.get("/v1/label/next")
-    async def next_pair(reviewer: Annotated[str, Query(min_length=1, max_length=60)]) -> Turn:
+    async def next_pair(reviewer: Annotated[str, Query(min_length=1, max_length=MAX_REVIEWER)]) -> Turn:
         return await run_in_threadpool(_turn, service, reviewer)
 
-    @app.post("/v1/label/votes")
-    async def vote(given: VoteRequest) -> Turn:
+    @app.post("/v1/label/votes", openapi_extra=takes(VoteRequest))
+    async def vote(request: Request) -> Turn:
+        given = await body_of(request, VoteRequest)
         await run_in_threadpool(_vote, home, given)
         service.metrics.votes.labels(given.choice).inc()
         return await run_in_threadpool(_turn, service, given.reviewer)
 
-    @app.post("/v1/label/undo")
-    async def undo(given: UndoRequest) -> Turn:
+    @app.post("/v1/label/undo", openapi_extra=takes(UndoRequest))
+    async def undo(request: Request) -> Turn:
+        given = await body_of(request, UndoRequest)
         taken = await run_in_threadpool(undo_vote, home, given.reviewer)
         if taken is None:
             raise ApiError(404, f"'{shown(given.reviewer)}' has no vote to take back", param="reviewer", code="no_vote")
@@ -121,8 +108,9 @@ def add(app: FastAPI, service: Service) -> None:
         posted = read_posted(await request.body(), tasks)
         return {"posted": len(posted), "added": await run_in_threadpool(add_pairs, home, posted)}
 
-    @app.post("/v1/label/sample")
-    async def sample(given: SampleRequest) -> Sampled:
+    @app.post("/v1/label/sample", openapi_extra=takes(SampleRequest))
+    async def sample(request: Request) -> Sampled:
+        given = await body_of(request, SampleRequest)
         wanted = await run_in_threadpool(unpaired_requests, home, service.served().names, given.count)
         return {"sampled": len(wanted), "added": await sample_pairs(service, home, wanted)}
 

@@ -8,7 +8,9 @@ from fastapi import FastAPI, Request
 from typing_extensions import TypedDict
 
 from llm_assets.serving.clients import off_the_loop
+from llm_assets.serving.document import takes
 from llm_assets.serving.package import RAW_MODEL
+from llm_assets.serving.protocol import body_of
 from llm_assets.serving.replies import render, render_text, require_model, require_tokens
 from llm_assets.serving.requests import DetokenizeRequest, TokenizeRequest
 from llm_assets.serving.service import Service
@@ -26,9 +28,10 @@ class Text(TypedDict):
 
 
 def add(app: FastAPI, service: Service) -> None:
-    @app.post("/tokenize")
-    async def tokenize(request: Request, asked: TokenizeRequest) -> Tokens:
+    @app.post("/tokenize", openapi_extra=takes(TokenizeRequest))
+    async def tokenize(request: Request) -> Tokens:
         """The tokens that a completion of this prompt, or these messages, would be given."""
+        asked = await body_of(request, TokenizeRequest)
         served = service.served()
         model = asked.model or RAW_MODEL
         require_model(model, served)
@@ -45,8 +48,9 @@ def add(app: FastAPI, service: Service) -> None:
             "token_strs": encoded.tokens if asked.return_token_strs else None,
         }
 
-    @app.post("/detokenize")
-    async def detokenize(asked: DetokenizeRequest) -> Text:
+    @app.post("/detokenize", openapi_extra=takes(DetokenizeRequest))
+    async def detokenize(request: Request) -> Text:
+        asked = await body_of(request, DetokenizeRequest)
         served = service.served()
         require_model(asked.model or RAW_MODEL, served)
         require_tokens(max(asked.tokens, default=0), served, "tokens")
