@@ -32,8 +32,9 @@ NORM = "SimplifiedLayerNormalization"
 
 
 def integer_graph(model: onnx.ModelProto, columns: Columns, few_rows: bool) -> bytes:
-    """The graph that `compression.export` writes, its weights within it, with every MatMulNBits replaced. Inputs and
-    outputs stay as they are. columns: of this model. few_rows: whether it is to decode, not to read prompts."""
+    """The graph that `compression.export` writes, its weights within it, with its MatMulNBits replaced (but the small
+    ones of a few rows). Inputs and outputs stay as they are. columns: of this model. few_rows: whether it is to decode,
+    not to read prompts."""
     graph = IntegerGraph(model, columns, few_rows)
     for node in model.graph.node:
         inputs = [graph.names.get(name, name) for name in node.input]
