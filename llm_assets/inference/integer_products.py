@@ -26,7 +26,8 @@ from llm_assets.inference.session import not_loaded
 if TYPE_CHECKING:
     import onnx
 
-SMALLEST = 2**23  # bytes of weights: below, with dot products, the nodes around them take longer than they save
+# Bytes of weights: fewer lie in the caches. With dot products the nodes around them then take longer than they save.
+SMALLEST = 2**23
 LARGEST = 2**30  # beyond it a second copy, and ONNX's limit on one message, would be a burden
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}  # of CPUs that multiply int8 and add to int32 in one instruction
 AMX = "amx_int8"

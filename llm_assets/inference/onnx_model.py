@@ -146,8 +146,8 @@ class OnnxModel:
     ) -> tuple[np.ndarray, np.ndarray]:
         """`decode` up to `steps` times, each time with the likeliest tokens of the time before: these tokens, int64
         [times - 1, rows], and the logits of the last time, until the next call. That time is the first after which it
-        is `enough`, or in which the end token is a row's likeliest, if there is one. It is none of the rows `endless`:
-        their logits of it are -inf. What surrounds a step costs a small model as much as the step does.
+        is `enough`, or in which the end token is a row's likeliest, if there is one. endless: rows whose logits of the
+        end token become -inf. What surrounds a step costs a small model as much as the step does.
         """
         rows = len(tokens)
         if int(lengths.max()) + steps > min(cache.capacity, self.context):

@@ -192,18 +192,24 @@ def test_rows_that_come_together_begin_together(world, exact):
     small.engine.close()
 
 
-@pytest.mark.parametrize("ways", [[Sampling(250)], [Sampling(250, min_tokens=30), Sampling(40, ignore_eos=True)]])
-def test_steps_made_at_once_give_the_same_replies(world, served, monkeypatch, ways):
-    """As many at once as there can be, and one at a time; replies that end by the end token, and by their length."""
-    asked = [(prompt, ways[at % len(ways)]) for at, prompt in enumerate(prompts(24, 14))]
-    steps, decode, found = [], served.model.decode_greedily, []
+def steps_made(model, monkeypatch) -> list[int]:
+    """How many steps each call of the model makes, from now on."""
+    steps, decode = [], model.decode_greedily
 
     def decode_greedily(*given):
         before, logits = decode(*given)
         steps.append(len(before) + 1)
         return before, logits
 
-    monkeypatch.setattr(served.model, "decode_greedily", decode_greedily)
+    monkeypatch.setattr(model, "decode_greedily", decode_greedily)
+    return steps
+
+
+@pytest.mark.parametrize("ways", [[Sampling(250)], [Sampling(250, min_tokens=30), Sampling(40, ignore_eos=True)]])
+def test_steps_made_at_once_give_the_same_replies(world, served, monkeypatch, ways):
+    """As many at once as there can be, and one at a time; replies that end by the end token, and by their length."""
+    asked = [(prompt, ways[at % len(ways)]) for at, prompt in enumerate(prompts(24, 14))]
+    steps, found = steps_made(served.model, monkeypatch), []
     for moment in (3600, 0):
         monkeypatch.setattr(lane, "MOMENT", moment)
         steps.clear()
@@ -226,14 +232,7 @@ def test_a_likely_end_that_may_not_come_stops_no_run_of_steps(world, packages, m
     model = OnnxModel(packages["good"], threads=2)
     wordy = Served("digest", model, {}, 0)
     asked = [model.tokenizer.encode(text).ids for text in ("invert a matrix", "read a csv file", "follow a redirect")]
-    steps, decode, found = [], model.decode_greedily, []
-
-    def decode_greedily(*given):
-        before, logits = decode(*given)
-        steps.append(len(before) + 1)
-        return before, logits
-
-    monkeypatch.setattr(model, "decode_greedily", decode_greedily)
+    steps, found = steps_made(model, monkeypatch), []
     for more in (bound, bound | {"logit_bias": ((0, 0.0),)}, {}):
         rows = [world.row(wordy, prompt, Sampling(100, **more)) for prompt in asked]
         for row in rows:
