@@ -8,8 +8,7 @@ as few as can be: a row's largest value, its rounding (one block of `QuantizeLin
 Prompts cost passes over the activations: the scales of a product's columns are applied in it, those of its rows where
 they can no longer be put off. A few rows cost nodes, about five microseconds each, as every product drives all else out
 of the caches. There the product's node applies both: given scales of three dimensions, it multiplies by them after the
-product, with one thread. A product of few weights keeps its blocks, which need no nodes around it: that takes a twelfth
-off a tiny model's step.
+product, with one thread. A product of few weights may keep its blocks, which need no nodes around it.
 
 Of a prompt's last layer, whose states nobody reads else, only keys, values and attention are computed for all tokens,
 the rest for those whose logits are asked for.
@@ -27,15 +26,14 @@ if TYPE_CHECKING:
     import onnx
 
 EXTENSIONS = "com.microsoft"
-SMALL = 2**16  # weights: with so few, the nodes around a product of whole rows take longer than blocks do
 NORM = "SimplifiedLayerNormalization"
 
 
-def integer_graph(model: onnx.ModelProto, columns: Columns, few_rows: bool) -> bytes:
-    """The graph that `compression.export` writes, its weights within it, with its MatMulNBits replaced (but the small
-    ones of a few rows). Inputs and outputs stay as they are. columns: of this model. few_rows: whether it is to decode,
-    not to read prompts."""
-    graph = IntegerGraph(model, columns, few_rows)
+def integer_graph(model: onnx.ModelProto, columns: Columns, few_rows: bool, kept: int = 0) -> bytes:
+    """The graph that `compression.export` writes, its weights within it, with its MatMulNBits replaced. Inputs and
+    outputs stay as they are. columns: of this model. few_rows: whether it is to decode, not to read prompts. kept:
+    products of so many weights keep their blocks."""
+    graph = IntegerGraph(model, columns, few_rows, kept)
     for node in model.graph.node:
         inputs = [graph.names.get(name, name) for name in node.input]
         if node.op_type == "MatMulNBits":
@@ -62,11 +60,11 @@ class IntegerGraph:
     multiplied, the name of what by: [batch, tokens, 1].
     """
 
-    def __init__(self, model: onnx.ModelProto, columns: Columns, few_rows: bool) -> None:
+    def __init__(self, model: onnx.ModelProto, columns: Columns, few_rows: bool, kept: int) -> None:
         from onnx import ModelProto
 
         nodes = list(model.graph.node)
-        self._columns, self._few_rows = columns, few_rows
+        self._columns, self._few_rows, self._kept = columns, few_rows, kept
         self.model = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
         self.written = self.model.graph
         self.written.name = model.graph.name
@@ -163,7 +161,7 @@ class IntegerGraph:
     def product(self, node: onnx.NodeProto, given: str) -> None:
         """x W as (quantized x) (quantized W)."""
         shape = {entry.name: entry.i for entry in node.attribute}
-        if self._few_rows and shape["N"] * shape["K"] <= SMALL:
+        if shape["N"] * shape["K"] <= self._kept:
             self._blocks(node, given, shape)
             return
         if given not in self._quantized:

@@ -26,8 +26,8 @@ from llm_assets.inference.session import not_loaded
 if TYPE_CHECKING:
     import onnx
 
-# Bytes of weights: fewer lie in the caches. With dot products the nodes around them then take longer than they save.
-SMALLEST = 2**23
+SMALLEST = 2**23  # bytes of weights: fewer lie in the caches
+SMALL = 2**16  # weights of a product
 LARGEST = 2**30  # beyond it a second copy, and ONNX's limit on one message, would be a burden
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}  # of CPUs that multiply int8 and add to int32 in one instruction
 AMX = "amx_int8"
@@ -62,6 +62,13 @@ def decodes(precision: str, size: int, flags: Set[str]) -> bool:
     return AMX not in flags and (precision == "int8" or size < SMALLEST)
 
 
+def kept(flags: Set[str]) -> int:
+    """Weights of the largest products that keep their blocks when they decode. The nodes around a small product of
+    whole rows take a twelfth of a tiny model's step. With dot products ONNX Runtime rounds a lone row's blocks in
+    another way than several rows', so that it is padded to two: that takes longer than those nodes."""
+    return SMALL if DOT_PRODUCTS.isdisjoint(flags) else 0
+
+
 def cpu_flags() -> Set[str]:
     """What this machine's CPU can do, by the kernel's names."""
     if platform.system() != "Linux":
@@ -72,13 +79,13 @@ def cpu_flags() -> Set[str]:
 
 def integer_products(path: Path, precision: str, flags: Set[str]) -> IntegerGraphs | None:
     """The package's graphs with products of int8; None where this CPU has none, or the package is not quantized, too
-    small to gain by it, or too large for copies. Raises UserError when it cannot be read."""
+    small (with AMX) or too large for copies. Raises UserError when it cannot be read."""
     import onnx
 
     anew = rounding(precision, flags)
     if not anew:
         return None
-    smallest = 0 if DOT_PRODUCTS.isdisjoint(flags) else SMALLEST
+    smallest = SMALLEST if AMX in flags else 0
     try:
         model = onnx.load(str(path), load_external_data=False)
         weights = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -88,8 +95,10 @@ def integer_products(path: Path, precision: str, flags: Set[str]) -> IntegerGrap
             return None
         _read_external(model, path.parent)
         columns = Columns(model, anew)
-        few_rows = integer_graph(model, columns, few_rows=True) if decodes(precision, size, flags) else None
-        return IntegerGraphs(integer_graph(model, columns, few_rows=False), few_rows)
+        prompts, few_rows = integer_graph(model, columns, few_rows=False), None
+        if decodes(precision, size, flags):
+            few_rows = integer_graph(model, columns, few_rows=True, kept=kept(flags))
+        return IntegerGraphs(prompts, few_rows)
     except Exception as error:
         raise not_loaded(path, error) from error
 
