@@ -38,21 +38,17 @@ class Columns:
 
     def of(self, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `Rounding.rounded` of the node's weights."""
+        table = node.input[1]
+        if table not in self._found:
+            self._found[table] = self._rounding.rounded(self.values(node))
+        return self._found[table]
+
+    def values(self, node: onnx.NodeProto) -> np.ndarray:
+        """The node's weights, float32 [N, K]."""
         from onnx import numpy_helper
 
-        table, scales = (self._tensors[name] for name in node.input[1:3])
-        if table.name not in self._found:
-            shape = {entry.name: entry.i for entry in node.attribute}
-            values = dequantized(numpy_helper.to_array(table), numpy_helper.to_array(scales), shape)
-            self._found[table.name] = self._rounding.rounded(values)
-        return self._found[table.name]
-
-    def blocks(self, node: onnx.NodeProto) -> np.ndarray:
-        """The node's weights in their blocks, 8 bits each."""
-        from onnx import numpy_helper
-
-        bits = next(entry.i for entry in node.attribute if entry.name == "bits")
-        return in_bytes(numpy_helper.to_array(self._tensors[node.input[1]]), bits)
+        table, scales = (numpy_helper.to_array(self._tensors[name]) for name in node.input[1:3])
+        return dequantized(table, scales, {entry.name: entry.i for entry in node.attribute})
 
     def width(self, name: str) -> int:
         """How many values a tensor of one dimension has, such as a norm's weights, also where the graph casts it."""

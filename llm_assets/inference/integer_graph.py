@@ -8,7 +8,7 @@ as few as can be: a row's largest value, its rounding (one block of `QuantizeLin
 Prompts cost passes over the activations: the scales of a product's columns are applied in it, those of its rows where
 they can no longer be put off. A few rows cost nodes, about five microseconds each, as every product drives all else out
 of the caches. There the product's node applies both: given scales of three dimensions, it multiplies by them after the
-product, with one thread. A product of few weights may keep its blocks, which need no nodes around it.
+product, with one thread. A product of few weights is one of floats, which needs no nodes around it.
 
 Of a prompt's last layer, whose states nobody reads else, only keys, values and attention are computed for all tokens,
 the rest for those whose logits are asked for.
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     import onnx
 
 EXTENSIONS = "com.microsoft"
+SMALL = 2**16  # weights: with so few, the nodes around a product of integers take longer than one of floats does
 NORM = "SimplifiedLayerNormalization"
 
 
-def integer_graph(model: onnx.ModelProto, columns: Columns, few_rows: bool, kept: int = 0) -> bytes:
+def integer_graph(model: onnx.ModelProto, columns: Columns, few_rows: bool) -> bytes:
     """The graph that `compression.export` writes, its weights within it, with its MatMulNBits replaced. Inputs and
-    outputs stay as they are. columns: of this model. few_rows: whether it is to decode, not to read prompts. kept:
-    products of so many weights keep their blocks."""
-    graph = IntegerGraph(model, columns, few_rows, kept)
+    outputs stay as they are. columns: of this model. few_rows: whether it is to decode, not to read prompts."""
+    graph = IntegerGraph(model, columns, few_rows)
     for node in model.graph.node:
         inputs = [graph.names.get(name, name) for name in node.input]
         if node.op_type == "MatMulNBits":
@@ -60,11 +60,11 @@ class IntegerGraph:
     multiplied, the name of what by: [batch, tokens, 1].
     """
 
-    def __init__(self, model: onnx.ModelProto, columns: Columns, few_rows: bool, kept: int) -> None:
+    def __init__(self, model: onnx.ModelProto, columns: Columns, few_rows: bool) -> None:
         from onnx import ModelProto
 
         nodes = list(model.graph.node)
-        self._columns, self._few_rows, self._kept = columns, few_rows, kept
+        self._columns, self._few_rows = columns, few_rows
         self.model = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
         self.written = self.model.graph
         self.written.name = model.graph.name
@@ -161,8 +161,9 @@ class IntegerGraph:
     def product(self, node: onnx.NodeProto, given: str) -> None:
         """x W as (quantized x) (quantized W)."""
         shape = {entry.name: entry.i for entry in node.attribute}
-        if shape["N"] * shape["K"] <= self._kept:
-            self._blocks(node, given, shape)
+        if shape["N"] * shape["K"] <= SMALL:
+            weight = self._constant(f"{node.output[0]}/values", self._columns.values(node).T)
+            self._add("MatMul", [self._scaled(given), weight], node.output[0])
             return
         if given not in self._quantized:
             self._quantized[given] = self._quantize(given, shape["K"])  # once for gate and up
@@ -184,12 +185,6 @@ class IntegerGraph:
             self.scales[name] = scale
         if name != result:
             self._add("Mul", [name, scale], result)
-
-    def _blocks(self, node: onnx.NodeProto, given: str, shape: dict[str, int]) -> None:
-        """The product as it was, in 8 bits: with 4 a row alone would be rounded in another way than among others."""
-        weight = self._constant(f"{node.output[0]}/blocks", self._columns.blocks(node))
-        inputs = [given, weight, *node.input[2:]]
-        self._add("MatMulNBits", inputs, node.output[0], domain=EXTENSIONS, **(shape | {"bits": 8}))
 
     def _quantize(self, given: str, width: int) -> tuple[str, str]:
         """Rows as uint8 around 128, and what they are to be multiplied by again, [batch, tokens, 1]. The scale of a row

@@ -6,8 +6,9 @@ products: reading prompts takes 1.6 to 2 times as long with them, decoding 4 and
 more (AVX2; one row takes as long). So weights are laid out anew when a package is loaded, as int8 with one scale a
 column, and each row of activations is rounded to int8 by its own largest value (the "vector-wise" quantization of
 Dettmers et al. 2022, LLM.int8(), section 3.1). The products are sums of integers, so a row's result does not depend on
-what it shares a call with. Decoding a few rows at a time waits for memory and nodes, not for arithmetic: it has a graph
-of its own, of such products or, where blocks are read faster (`decodes`), the package's.
+what it shares a call with; small ones are of floats, which are added in one order whatever the rows. Decoding a few
+rows at a time waits for memory and nodes, not for arithmetic: it has a graph of its own, of such products or, where
+blocks are read faster (`decodes`), the package's.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import onnx
 
 SMALLEST = 2**23  # bytes of weights: fewer lie in the caches
-SMALL = 2**16  # weights of a product
 LARGEST = 2**30  # beyond it a second copy, and ONNX's limit on one message, would be a burden
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}  # of CPUs that multiply int8 and add to int32 in one instruction
 AMX = "amx_int8"
@@ -62,13 +62,6 @@ def decodes(precision: str, size: int, flags: Set[str]) -> bool:
     return AMX not in flags and (precision == "int8" or size < SMALLEST)
 
 
-def kept(flags: Set[str]) -> int:
-    """Weights of the largest products that keep their blocks when they decode. The nodes around a small product of
-    whole rows take a twelfth of a tiny model's step. With dot products ONNX Runtime rounds a lone row's blocks in
-    another way than several rows', so that it is padded to two: that takes longer than those nodes."""
-    return SMALL if DOT_PRODUCTS.isdisjoint(flags) else 0
-
-
 def cpu_flags() -> Set[str]:
     """What this machine's CPU can do, by the kernel's names."""
     if platform.system() != "Linux":
@@ -95,10 +88,8 @@ def integer_products(path: Path, precision: str, flags: Set[str]) -> IntegerGrap
             return None
         _read_external(model, path.parent)
         columns = Columns(model, anew)
-        prompts, few_rows = integer_graph(model, columns, few_rows=False), None
-        if decodes(precision, size, flags):
-            few_rows = integer_graph(model, columns, few_rows=True, kept=kept(flags))
-        return IntegerGraphs(prompts, few_rows)
+        few_rows = integer_graph(model, columns, few_rows=True) if decodes(precision, size, flags) else None
+        return IntegerGraphs(integer_graph(model, columns, few_rows=False), few_rows)
     except Exception as error:
         raise not_loaded(path, error) from error
 

@@ -12,7 +12,7 @@ from llm_assets.alignment.examples import base_templates, sample_examples, split
 from llm_assets.artifacts import read_json, write_json
 from llm_assets.compression.export import export_package, model_bytes
 from llm_assets.errors import UserError
-from llm_assets.inference import integer_products, load_generator, onnx_model
+from llm_assets.inference import integer_graph, integer_products, load_generator, onnx_model
 from llm_assets.inference.onnx_model import OnnxModel, cache_for
 from llm_assets.models.llama import load_model
 
@@ -72,9 +72,8 @@ def test_a_sequence_has_the_same_bits_whatever_shares_its_batch(packages, exampl
     if graph == "own":
         monkeypatch.setattr(onnx_model, "cpu_flags", set)
     elif graph == "products":
-        monkeypatch.setattr(integer_products, "kept", lambda _: 0)
+        monkeypatch.setattr(integer_graph, "SMALL", 0)
     else:
-        monkeypatch.setattr(integer_products, "kept", lambda _: integer_products.SMALL)
         monkeypatch.setattr(integer_products, "decodes", lambda *_: True)
     package = OnnxModel(packages / precision, threads=1)
     prompts = [package.tokenizer.encode(e.prompt).ids for e in examples[:9]]
