@@ -7,6 +7,7 @@ equal prefixes. The cache belongs to one loaded package: it goes with it, and ca
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,13 +37,25 @@ class PrefixCache:
         self._blocks: OrderedDict[bytes, np.ndarray] = OrderedDict()
         # Made once and used again and again: memory that is fresh from the system costs more than the copying.
         shape = cache.block(BLOCK)
-        room = np.empty((limit // (4 * int(np.prod(shape))), *shape), np.float32)
-        self._unused = list(room[::-1])
+        self._room = np.empty((limit // (4 * int(np.prod(shape))), *shape), np.float32)
+        self._unused: list[np.ndarray] = []
+        self._taken = 0  # blocks of the room that are in use, or unused
+        self._ahead = 0
+        self._lock = threading.Lock()  # over `_taken`
+        self._taker: threading.Thread | None = None
 
     def touch(self, tokens: int) -> None:
-        """Take the memory of the next so many tokens from the system, before they come."""
-        for block in self._unused[::-1][: tokens // BLOCK]:
-            block.fill(0)
+        """Take the memory of the next so many tokens from the system, before they come; and as much again whenever
+        half of it is used, in a thread, while nobody waits for it."""
+        self._ahead = tokens // BLOCK
+        self._take(self._ahead)
+
+    def _take(self, count: int) -> None:
+        with self._lock:
+            start, self._taken = self._taken, min(self._taken + count, len(self._room))
+            blocks = self._room[start : self._taken]
+        blocks.fill(0)
+        self._unused.extend(blocks)
 
     def find(self, prompt: Sequence[int]) -> Found:
         """The longest cached beginning of a prompt. Its last token is never part of it: the model must read one."""
@@ -61,21 +74,30 @@ class PrefixCache:
         needed = {key for key, _ in keys}
         for key, stop in keys:
             if key not in self._blocks:
-                if not self._unused and not self._make_room(needed):
+                block = self._block(needed)
+                if block is None:
                     break
-                self._blocks[key] = block = self._unused.pop()
+                self._blocks[key] = block
                 cache.read(row, stop - BLOCK, block)
         for key, _ in reversed(keys):
             if key in self._blocks:
                 self._blocks.move_to_end(key)
 
-    def _make_room(self, needed: set[bytes]) -> bool:
-        """Drop the oldest block; False when that is one of `needed`."""
+    def _block(self, needed: set[bytes]) -> np.ndarray | None:
+        """One to write to: an unused one, or the one that was not used for longest; None where that is `needed`."""
+        self._stay_ahead()
+        if not self._unused:
+            self._take(1)
+        if self._unused:
+            return self._unused.pop()
         oldest = next(iter(self._blocks), None)
-        if oldest is None or oldest in needed:
-            return False
-        self._unused.append(self._blocks.pop(oldest))
-        return True
+        return None if oldest is None or oldest in needed else self._blocks.pop(oldest)
+
+    def _stay_ahead(self) -> None:
+        more = self._taken < len(self._room) and 2 * len(self._unused) < self._ahead
+        if more and not (self._taker and self._taker.is_alive()):
+            self._taker = threading.Thread(target=self._take, args=[self._ahead], name="prefix-memory", daemon=True)
+            self._taker.start()
 
 
 def _keys(prompt: Sequence[int]) -> Iterator[tuple[bytes, int]]:

@@ -137,3 +137,41 @@ def test_memory_is_taken_before_it_is_needed():
     assert grown(use) < 24  # of 92
     assert not cache.arrays[0][16:].any() and prefixes.find([7] * 257).tokens == 256
     prefixes.touch(10**6)  # more than there is
+
+
+def test_memory_for_beginnings_is_taken_ahead_of_them():
+    """A prompt never waits for the system's memory, also once what was taken at first is used; and nothing is lost
+    where it comes meanwhile."""
+    cache = KvCache(layers=2, kv_heads=2, head_dim=64, tokens=2 * 128, capacity=128)
+    of_block = 4 * int(np.prod(cache.block(BLOCK)))
+    kept = PrefixCache(64 * of_block, cache)
+    kept.touch(8 * BLOCK)
+    ready = []
+    for number in range(16):  # prompts of four blocks each
+        for array in cache.arrays:
+            array[0] = number
+        kept.keep([number] * 129, cache, 0)
+        if kept._taker:
+            kept._taker.join()
+        ready.append(len(kept._unused))
+    assert min(ready[:-2]) >= 4 and ready[-1] == 0, ready
+    for number in range(16):
+        found = kept.find([number] * 129)
+        assert found.tokens == 128 and all((block == number).all() for block in found.blocks), number
+    kept.keep([16] * 129, cache, 0)  # now the oldest goes
+    assert kept.find([0] * 129).tokens == 0 and kept.find([16] * 129).tokens == 128
+
+
+def test_blocks_that_are_taken_while_others_are_kept_are_nobodys():
+    cache = KvCache(layers=2, kv_heads=2, head_dim=64, tokens=2 * 128, capacity=128)
+    of_block = 4 * int(np.prod(cache.block(BLOCK)))
+    for _ in range(5):
+        kept = PrefixCache(1024 * of_block, cache)
+        kept.touch(64 * BLOCK)
+        for number in range(300):
+            for array in cache.arrays:
+                array[0] = number
+            kept.keep([number] * 128, cache, 0)
+        found = {number: kept.find([number] * 129).blocks for number in range(300)}
+        assert sum(map(len, found.values())) >= 900  # some may have gone while memory was taken
+        assert all((block == number).all() for number, blocks in found.items() for block in blocks)
