@@ -117,7 +117,9 @@ def test_pairs_are_sampled_from_traffic_once_and_are_no_traffic(http, live):
     for text in ("tell me a thing", "tell me another", tiny_package.ROWS[0][0]):
         body = {"model": "llm-assets", "messages": [{"role": "user", "content": text}], "max_tokens": 12}
         httpx.post(f"{live.url}/v1/chat/completions", json=body, headers=headers, trust_env=False)
+    http.get("/agreement")  # a reply is in the log when the next request is answered
     logged = len(read_traffic(live.home))
+    assert logged >= 3
     made = http.post("/sample", json={"count": 3}).json()
     assert made["sampled"] == 3 and made["added"] >= 1
     assert len(read_traffic(live.home)) == logged

@@ -7,8 +7,11 @@ import json
 import httpx
 import pytest
 import tiny_package
+from waiting import until
 
+from llm_assets.serving.append_log import locked, read_lines
 from llm_assets.serving.config import ServingConfig
+from llm_assets.serving.traffic import FOLDER
 from resources.endpoint import Endpoint
 
 TEXT, LABEL = tiny_package.ROWS[0]
@@ -88,3 +91,20 @@ def test_texts_of_an_encoder_are_logged_where_the_recipe_says_so(endpoint, encod
     told = [(line.get("text"), line.get("reply_text")) for line in lines if line.get("status") == 200]
     assert told == ([(TEXT, ""), (TEXT, LABEL)] if log_prompts else [(None, None)] * 2)
     assert (TEXT in made.log.read_text(encoding="utf-8")) == log_prompts
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_reply_waits_for_its_record(endpoint, packages, stream):
+    """While another process holds the traffic log, the server cannot write to it; what it has said has been sent."""
+    live = serve(endpoint, packages)
+    asked = {"model": "llm-assets", "prompt": TEXT, "max_tokens": 5, "stream": stream}
+    headers = {"authorization": f"Bearer {live.api_key()}"}
+    with httpx.Client(base_url=live.url, headers=headers, timeout=30) as http:
+        assert http.post("/v1/completions", json=asked).status_code == 200
+        assert http.get("/health").status_code == 200  # the first record is there by now
+        [part] = (live.home / FOLDER).glob("*.jsonl")
+        with locked(part):
+            reply = http.post("/v1/completions", json=asked)
+            assert reply.status_code == 200 and len(list(read_lines(part))) == 1
+            assert not stream or reply.text.endswith("data: [DONE]\n\n")
+    until(lambda: len(list(read_lines(part))) == 2, "the second record")

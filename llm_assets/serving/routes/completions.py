@@ -68,7 +68,8 @@ async def _respond(service: Service, request: Request, asked: ChatRequest | Comp
     body = await request.body()
 
     def ended(status: int) -> None:
-        finish(service, reply, status, facts)
+        # Soon: uvloop sends what was written once this turn of its loop is over.
+        asyncio.get_running_loop().call_soon(finish, service, reply, status, time.monotonic(), facts)
         if reply.repeatable and not reply.probe:
             service.admission.learn(body, status == 200)
 
@@ -112,9 +113,8 @@ async def _drain(pieces: AsyncIterator[Piece]) -> None:
             pass
 
 
-def finish(service: Service, reply: Reply, status: int, facts: dict[str, Any]) -> None:
-    """Count the request, and log it."""
-    ended = time.monotonic()
+def finish(service: Service, reply: Reply, status: int, ended: float, facts: dict[str, Any]) -> None:
+    """Count the request that has `ended` then, and log it."""
     metrics = service.metrics
     if status == 200:
         metrics.prompt_tokens.inc(reply.prompt_tokens)
