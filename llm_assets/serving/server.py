@@ -20,6 +20,7 @@ from llm_assets.serving.logs import log_as_json
 
 SETTINGS = "settings.json"
 SWITCH_SECONDS = 0.0005
+GARBAGE = 10_000  # objects more than before, after which cycles are looked for; Python's 700 are there every 8 requests
 MODEL_MODULES = ("numpy", "onnx", "onnxruntime", "tokenizers")  # that loading a package imports
 
 
@@ -87,6 +88,7 @@ def _settle() -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE)
 
 
 if __name__ == "__main__":
