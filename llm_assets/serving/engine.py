@@ -120,7 +120,6 @@ class Engine:
         """One step of a lane's rows, or several: how many tokens one has read and decoded, and all of them."""
         try:
             read = lane.read()
-            self._flush()  # first tokens do not wait for the step of decoding
             if read and lane.gathers:
                 return read, read
             rows, tokens = lane.decode()
@@ -162,7 +161,7 @@ class Engine:
         return prepared[1]
 
     def _new_lane(self, package: Served) -> Lane:
-        return Lane(package, self._settings, self._metrics, self._tell, lambda: bool(self._arrived))
+        return Lane(package, self._settings, self._metrics, self._tell, self._flush, lambda: bool(self._arrived))
 
     def _late(self, row: Row, now: float) -> bool:
         if now < row.deadline:

@@ -15,6 +15,7 @@ import numpy as np
 from llm_assets.inference.kv_cache import aligned
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.metrics import Metrics
+from llm_assets.serving.pace import holding, next_look
 from llm_assets.serving.package import Served
 from llm_assets.serving.prefix_cache import PrefixCache
 from llm_assets.serving.rows import Event, Row
@@ -22,22 +23,26 @@ from llm_assets.serving.rows import Event, Row
 Tell = Callable[[Row, Event], None]
 MIN_CAPACITY = 128  # tokens of a slot; it doubles while rows need more
 USUAL = 256  # tokens of a row, for which memory is taken before it comes
-PIECES = 400  # a second that all rows tell together: more would take the cores from the model
-PIECES_OF_ONE = 100  # a second that one row tells: more than eyes can follow
-MOMENT = 0.01  # seconds of steps after which rows that tell nothing are looked at: who has gone, who is late
 STEPS = 256  # that are made at once: more than fit into a moment
 BURST = 8  # times prefill_tokens that may be read while rows which came together begin
 
 
 class Lane:
-    """One package's rows. `tell` is called with what rows produce; `arrived` says whether there are rows that are not
-    in the queue yet."""
+    """One package's rows. `tell` is called with what rows produce, and `send` when that is not to wait for what comes
+    next; `arrived` says whether there are rows that are not in the queue yet."""
 
     def __init__(
-        self, package: Served, settings: ServingConfig, metrics: Metrics, tell: Tell, arrived: Callable[[], bool]
+        self,
+        package: Served,
+        settings: ServingConfig,
+        metrics: Metrics,
+        tell: Tell,
+        send: Callable[[], None],
+        arrived: Callable[[], bool],
     ) -> None:
         self._model = package.model
-        self._settings, self._metrics, self._tell, self._arrived = settings, metrics, tell, arrived
+        self._settings, self._metrics, self._arrived = settings, metrics, arrived
+        self._tell, self._send = tell, send
         self._longest = aligned(self._model.context)
         tokens = settings.kv_cache_mb * 2**20 // self._model.token_bytes
         # Two rows of the whole context always fit, whatever the setting says: any request can be answered.
@@ -161,28 +166,26 @@ class Lane:
 
     def _until(self, rows: list[Row], now: float) -> Callable[[], bool]:
         """Says when rows are to be looked at: a row has arrived, or one of them is to tell."""
-        wait = _between(rows)
-        end = min((row.looked + wait for row in rows if row.streamed), default=now + MOMENT)
+        end = next_look(rows, now)
         return lambda: self._arrived() or time.monotonic() >= end
 
     def _begin(self, rows: list[Row], logits: np.ndarray, started: float) -> None:
         """Rows whose prompts have been read get their first token, and are decoded from now on."""
-        first = len(self.decoding)
+        first, read = len(self.decoding), time.monotonic()
+        self.decoding.extend(rows)
+        ended = self._advance(rows, logits)
+        self._send()
         for slot, row in enumerate(rows, first):
             self._prefixes.keep(row.prompt, self._cache, slot)
-            self._metrics.prefill_time.observe(time.monotonic() - max(started, row.started))
-        self.decoding.extend(rows)
-        self._leave([first + at for at in self._advance(rows, logits)])
+            self._metrics.prefill_time.observe(read - max(started, row.started))
+        self._leave([first + at for at in ended])
 
     def _advance(self, rows: list[Row], logits: np.ndarray, tokens: int = 1) -> list[int]:
         """Choose each row's next token, the last of so many, and tell; which of the rows have ended."""
         ended = []
         now = time.monotonic()
-        wait = _between(rows)
-        if any(row.streamed and now >= row.looked + wait for row in rows):
-            wait /= 2  # those that are half due tell too, and from then on together: each telling stops the model
-        for at, (row, likeliest) in enumerate(zip(rows, logits.argmax(axis=1).tolist(), strict=True)):
-            hold = bool(row.first_token) and not (row.streamed and now >= row.looked + wait)
+        holds = holding(rows, now)
+        for at, (row, hold, likeliest) in enumerate(zip(rows, holds, logits.argmax(axis=1).tolist(), strict=True)):
             piece = row.choose(likeliest, logits[at], hold)
             if row.first_token:
                 self._metrics.inter_token.observe((now - row.last_token) / tokens, tokens)
@@ -249,8 +252,3 @@ class Lane:
             self._cache.reshape(capacity, [other.past for other in self.decoding])
             enough = True
         return enough
-
-
-def _between(rows: list[Row]) -> float:
-    """Seconds between two pieces that a row tells."""
-    return max(len(rows) / PIECES, 1 / PIECES_OF_ONE)

@@ -11,11 +11,12 @@ from waiting import until
 
 from llm_assets.compression.export import export_package
 from llm_assets.inference.onnx_model import OnnxModel
-from llm_assets.serving import lane
+from llm_assets.serving import pace
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.engine import Engine, deliver_here
 from llm_assets.serving.metrics import Metrics
 from llm_assets.serving.package import Served
+from llm_assets.serving.prefix_cache import PrefixCache
 from llm_assets.serving.protocol import ApiError
 from llm_assets.serving.rows import Piece, Row
 from llm_assets.serving.sampling import Sampling
@@ -211,7 +212,7 @@ def test_steps_made_at_once_give_the_same_replies(world, served, monkeypatch, wa
     asked = [(prompt, ways[at % len(ways)]) for at, prompt in enumerate(prompts(24, 14))]
     steps, found = steps_made(served.model, monkeypatch), []
     for moment in (3600, 0):
-        monkeypatch.setattr(lane, "MOMENT", moment)
+        monkeypatch.setattr(pace, "MOMENT", moment)
         steps.clear()
         rows = [world.row(served, *row) for row in asked]
         for row in rows:
@@ -228,7 +229,7 @@ def test_steps_made_at_once_give_the_same_replies(world, served, monkeypatch, wa
 @pytest.mark.parametrize(("bound", "most"), [({"ignore_eos": True}, 99), ({"min_tokens": 70}, 69)], ids=str)
 def test_a_likely_end_that_may_not_come_stops_no_run_of_steps(world, packages, monkeypatch, bound, most):
     """A model that knows when it has said enough, of which more is asked; against the sampler, a step at a time."""
-    monkeypatch.setattr(lane, "MOMENT", 3600)
+    monkeypatch.setattr(pace, "MOMENT", 3600)
     model = OnnxModel(packages["good"], threads=2)
     wordy = Served("digest", model, {}, 0)
     asked = [model.tokenizer.encode(text).ids for text in ("invert a matrix", "read a csv file", "follow a redirect")]
@@ -247,7 +248,7 @@ def test_a_likely_end_that_may_not_come_stops_no_run_of_steps(world, packages, m
 
 
 def test_who_arrives_while_many_steps_are_made_waits_for_one(world, exact, monkeypatch):
-    monkeypatch.setattr(lane, "MOMENT", 3600)
+    monkeypatch.setattr(pace, "MOMENT", 3600)
     long, short = (world.row(exact, prompt, Sampling(100, ignore_eos=True)) for prompt in prompts(2, 2))
     long.streamed = short.streamed = False
     made, decode = [], exact.model.decode_greedily
@@ -361,7 +362,7 @@ def test_what_a_package_needs_is_made_before_its_first_row(world, exact, checkpo
 
 def test_rows_that_began_apart_are_looked_at_together(world, exact, monkeypatch):
     for name in ("PIECES", "PIECES_OF_ONE"):
-        monkeypatch.setattr(lane, name, 4000)  # so that there are many looks, however fast the machine is
+        monkeypatch.setattr(pace, name, 4000)  # so that there are many looks, however fast the machine is
     first, second = (world.row(exact, [at] * 20, Sampling(450, ignore_eos=True)) for at in (5, 6))
     together: list[bool] = []
 
@@ -379,6 +380,29 @@ def test_rows_that_began_apart_are_looked_at_together(world, exact, monkeypatch)
     world.engine.submit([first])
     assert first.ended.wait(60) and second.ended.wait(60)
     assert len(together) >= 6 and all(together[3:])
+
+
+def test_the_first_token_does_not_wait_until_its_prompt_is_kept(world, exact, monkeypatch):
+    order: list[str] = []
+    keep = PrefixCache.keep
+
+    def deliver(events):
+        order.extend("told" for _ in events)
+        deliver_here(events)
+
+    def kept(*given):
+        order.append("kept")
+        keep(*given)
+
+    monkeypatch.setattr(PrefixCache, "keep", kept)
+    world.engine.deliver = deliver
+    rows = [world.row(exact, [at] * 40, Sampling(1, ignore_eos=True)) for at in (5, 6)]  # the first is the last
+    world.engine.submit(rows)
+    assert all(row.ended.wait(60) for row in rows)
+    world.run(world.row(exact, [5] * 40 + [7], Sampling(1, ignore_eos=True)))
+    until(lambda: order.count("kept") == 3, "all are kept")
+    assert order == ["told", "told", "kept", "kept", "told", "kept"]
+    assert world.engine._lanes[exact]._prefixes.find([6] * 40).tokens == 32
 
 
 def test_a_step_that_fails_fails_its_rows_alone(world, exact, checkpoint, tmp_path):
