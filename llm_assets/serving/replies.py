@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from llm_assets.serving.constraints import TokenMatcher
     from llm_assets.serving.rows import Event
 
+SHORT = 1024  # token ids of prompts, whose text is looked up when it is logged: nobody waits for it then
+
 
 @dataclass
 class Choice:
@@ -33,7 +35,8 @@ class Choice:
 
 @dataclass(eq=False)
 class Reply:
-    """One request on its way. `text` is what the user asked, bare of templates; `prompts` are token ids.
+    """One request on its way. `asked` is what the user asked, bare of templates, None of token ids whose text is not
+    known yet; `prompts` are token ids.
 
     echoes: per prompt, what each of its choices' text begins with. deadline: of the monotonic clock.
     matchers: one a choice, where a constraint holds. events: what the engine tells of its rows. frame: a chat's
@@ -43,7 +46,7 @@ class Reply:
     kind: Literal["chat", "completion"]
     model: str
     package: Served
-    text: str
+    asked: str | None
     prompts: list[list[int]]
     sampling: Sampling
     n: int
@@ -66,6 +69,11 @@ class Reply:
     def __post_init__(self) -> None:
         self.id = f"{'chatcmpl' if self.kind == 'chat' else 'cmpl'}-{uuid.uuid4().hex}"
         self.choices = [Choice() for _ in range(self.n * len(self.prompts))]
+
+    @cached_property
+    def text(self) -> str:
+        """What the user asked."""
+        return "\n".join(_decoded(self.prompts, self.package)) if self.asked is None else self.asked
 
     @property
     def task(self) -> str | None:
@@ -126,13 +134,13 @@ def prepare(
         "chat" if isinstance(request, ChatRequest) else "completion",
         request.model,
         package,
-        "\n".join(asked),
+        None if asked is None else "\n".join(asked),
         prompts,
         sampling,
         n,
         deadline,
         constrained_by,
-        asked if isinstance(request, CompletionRequest) and request.echo else [],
+        asked if asked and isinstance(request, CompletionRequest) and request.echo else [],
         _frame(request.messages) if isinstance(request, ChatRequest) else None,
         tokens_as_ids=isinstance(request, CompletionRequest) and bool(request.return_tokens_as_token_ids),
     )
@@ -173,8 +181,8 @@ def render_text(text: str, model: str, package: Served) -> str:
     return render_prompt(package.tasks[model][1], text) if model in package.tasks else text
 
 
-def _prompts(request: ChatRequest | CompletionRequest, package: Served) -> tuple[list[str], list[list[int]]]:
-    """What the user asked, as text, and the prompts as token ids."""
+def _prompts(request: ChatRequest | CompletionRequest, package: Served) -> tuple[list[str] | None, list[list[int]]]:
+    """What the user asked, as text (None: see `Reply.asked`), and the prompts as token ids."""
     model = package.model
     if isinstance(request, ChatRequest):
         text, rendered = render(request.messages, request.model, package)
@@ -188,7 +196,12 @@ def _prompts(request: ChatRequest | CompletionRequest, package: Served) -> tuple
     if request.model in package.tasks:
         raise ApiError(400, f"{request.model} takes texts, not token ids", param="prompt", code="invalid_value")
     require_tokens(max(map(max, ids)), package, "prompt")
-    return [model.tokenizer.decode(tokens, skip_special_tokens=False) for tokens in ids], ids
+    now = request.echo or sum(map(len, ids)) > SHORT
+    return _decoded(ids, package) if now else None, ids
+
+
+def _decoded(prompts: list[list[int]], package: Served) -> list[str]:
+    return [package.model.tokenizer.decode(tokens, skip_special_tokens=False) for tokens in prompts]
 
 
 def require_tokens(largest: int, package: Served, param: str) -> None:

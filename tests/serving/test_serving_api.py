@@ -291,6 +291,21 @@ def test_chat_page_is_self_contained(live):
     assert live.api_key() not in page.text
 
 
+@pytest.mark.parametrize("count", [1, 8])
+def test_prompts_of_token_ids_are_logged_as_text(http, live, count):
+    """Few tokens and many; echoed, too."""
+    ids = http.post("/tokenize", json={"prompt": f"{TEXT} {count} " * 40}).json()["tokens"][:150]
+    prompt = http.post("/detokenize", json={"tokens": ids}).json()["prompt"]
+    given = ids if count == 1 else [ids] * count
+    for echo in (False, True):
+        body = {"model": "llm-assets", "prompt": given, "max_tokens": 2, "temperature": 0, "echo": echo}
+        reply = http.post("/v1/completions", json=body).json()
+        assert len(reply["choices"]) == count and reply["usage"]["prompt_tokens"] == 150 * count
+        assert all(choice["text"].startswith(prompt) == echo for choice in reply["choices"])
+        assert http.get("/health").status_code == 200  # a reply is in the log when the next request is answered
+        assert read_traffic(live.home).set_index("id").loc[reply["id"]]["text"] == "\n".join([prompt] * count)
+
+
 def test_feedback_and_traffic_are_logged(http, live):
     reply = http.post("/v1/chat/completions", json={"model": "llm-assets-route", "messages": ask(TEXT)}).json()
     probe = http.post(
