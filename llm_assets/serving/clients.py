@@ -1,4 +1,4 @@
-"""The other end of the connection: it may leave, and it may say how long it will wait."""
+"""The other end of the connection: it may leave, say how long it will wait, and need not wait for what comes after."""
 
 from __future__ import annotations
 
@@ -63,6 +63,11 @@ async def off_the_loop(request: Request, work: Callable[[], T]) -> T:
     if await request.is_disconnected():
         raise ClientGone
     return await unless_gone(request.receive, asyncio.to_thread(work))
+
+
+def once_sent(work: Callable[..., object], *given: object) -> None:
+    """Call `work` when what was written to clients has been sent: uvloop does that once a turn of its loop is over."""
+    asyncio.get_running_loop().call_soon(work, *given)
 
 
 def patience(headers: Mapping[str, str], stream: bool, longest: float) -> float:

@@ -1,4 +1,4 @@
-"""Routes that have a request's whole way to themselves."""
+"""Routes that are called with the request itself."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from llm_assets.serving.admission import Admission
-from llm_assets.serving.clients import GONE
+from llm_assets.serving.clients import GONE, once_sent
 from llm_assets.serving.drain import Drain
 from llm_assets.serving.keys import Keys
 from llm_assets.serving.metrics import Metrics
@@ -116,8 +116,7 @@ class Guard:
                     "ms": round((time.monotonic() - started) * 1000, 2),
                 }
                 level = logging.DEBUG if scope["path"] in OPEN_ROUTES else logging.INFO
-                # Soon: uvloop sends what was written once this turn of its loop is over, and the route tells its facts.
-                asyncio.get_running_loop().call_soon(_log, level, fields, facts)
+                once_sent(_log, level, fields, facts)  # after the route, which tells facts once it has sent, too
 
     def _bounded(self, receive: Receive) -> Receive:
         """Raises BodyRefused as soon as the body is too large, whatever its header says, or when it takes too long."""

@@ -196,8 +196,8 @@ def _prompts(request: ChatRequest | CompletionRequest, package: Served) -> tuple
     if request.model in package.tasks:
         raise ApiError(400, f"{request.model} takes texts, not token ids", param="prompt", code="invalid_value")
     require_tokens(max(map(max, ids)), package, "prompt")
-    now = request.echo or sum(map(len, ids)) > SHORT
-    return _decoded(ids, package) if now else None, ids
+    at_once = request.echo or sum(map(len, ids)) > SHORT
+    return _decoded(ids, package) if at_once else None, ids
 
 
 def _decoded(prompts: list[list[int]], package: Served) -> list[str]:

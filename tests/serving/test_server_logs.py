@@ -93,18 +93,26 @@ def test_texts_of_an_encoder_are_logged_where_the_recipe_says_so(endpoint, encod
     assert (TEXT in made.log.read_text(encoding="utf-8")) == log_prompts
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_no_reply_waits_for_its_record(endpoint, packages, stream):
+@pytest.mark.parametrize(
+    ("kind", "route", "body"),
+    [
+        ("packages", "completions", {"prompt": TEXT, "max_tokens": 5}),
+        ("packages", "completions", {"prompt": TEXT, "max_tokens": 5, "stream": True}),
+        ("encoders", "embeddings", {"input": TEXT}),
+    ],
+    ids=["whole", "stream", "embeddings"],
+)
+def test_no_reply_waits_for_its_record(endpoint, request, kind, route, body):
     """While another process holds the traffic log, the server cannot write to it; what it has said has been sent."""
-    live = serve(endpoint, packages)
-    asked = {"model": "llm-assets", "prompt": TEXT, "max_tokens": 5, "stream": stream}
+    live = serve(endpoint, request.getfixturevalue(kind))
+    asked = {"model": "llm-assets", **body}
     headers = {"authorization": f"Bearer {live.api_key()}"}
     with httpx.Client(base_url=live.url, headers=headers, timeout=30) as http:
-        assert http.post("/v1/completions", json=asked).status_code == 200
+        assert http.post(f"/v1/{route}", json=asked).status_code == 200
         assert http.get("/health").status_code == 200  # the first record is there by now
         [part] = (live.home / FOLDER).glob("*.jsonl")
         with locked(part):
-            reply = http.post("/v1/completions", json=asked)
+            reply = http.post(f"/v1/{route}", json=asked)
             assert reply.status_code == 200 and len(list(read_lines(part))) == 1
-            assert not stream or reply.text.endswith("data: [DONE]\n\n")
+            assert "stream" not in body or reply.text.endswith("data: [DONE]\n\n")
     until(lambda: len(list(read_lines(part))) == 2, "the second record")

@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from llm_assets.serving import wire
-from llm_assets.serving.clients import GONE, off_the_loop, patience, unless_gone
+from llm_assets.serving.clients import GONE, off_the_loop, once_sent, patience, unless_gone
 from llm_assets.serving.document import takes
 from llm_assets.serving.guard import PROBE_HEADER
 from llm_assets.serving.protocol import ApiError, body_of
@@ -68,8 +68,7 @@ async def _respond(service: Service, request: Request, asked: ChatRequest | Comp
     body = await request.body()
 
     def ended(status: int) -> None:
-        # Soon: uvloop sends what was written once this turn of its loop is over.
-        asyncio.get_running_loop().call_soon(finish, service, reply, status, time.monotonic(), facts)
+        once_sent(finish, service, reply, status, time.monotonic(), facts)
         if reply.repeatable and not reply.probe:
             service.admission.learn(body, status == 200)
 

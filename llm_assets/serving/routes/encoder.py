@@ -11,7 +11,7 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from llm_assets.serving.clients import GONE, off_the_loop, patience, unless_gone
+from llm_assets.serving.clients import GONE, off_the_loop, once_sent, patience, unless_gone
 from llm_assets.serving.document import takes
 from llm_assets.serving.encoder_protocol import ClassifyRequest, EmbeddingRequest, Encoding, prepare_encoding
 from llm_assets.serving.guard import PROBE_HEADER
@@ -62,14 +62,14 @@ async def _encode(service: Service, request: Request, encoding: Encoding) -> Enc
         status = error.status
         raise
     finally:
-        _log(service, encoding, status, PROBE_HEADER in request.headers)
+        once_sent(_log, service, encoding, status, time.monotonic(), PROBE_HEADER in request.headers)
         if service.settings.log_prompts:
             request.state.facts.update(text=encoding.asked, reply_text=encoding.answer)
 
 
-def _log(service: Service, encoding: Encoding, status: int, probe: bool) -> None:
-    """Count the request, and log it."""
-    seconds = time.monotonic() - encoding.started
+def _log(service: Service, encoding: Encoding, status: int, ended: float, probe: bool) -> None:
+    """Count the request that has `ended` then, and log it."""
+    seconds = ended - encoding.started
     if status == 200:
         service.metrics.prompt_tokens.inc(encoding.tokens)
         service.metrics.request_prompt.observe(encoding.tokens)
